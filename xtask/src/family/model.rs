@@ -1,0 +1,376 @@
+//! The family as a value. Whoever holds a [`Family`] knows that it is valid: names resolve, parents have no cycle,
+//! tags do not clash, templates have known placeholders only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::oci::{Digest, Platform, Reference, Repository};
+
+/// A name in variants.toml: `[a-z0-9]+(-[a-z0-9]+)*`, at most 64 bytes, so that it can stand in a tag, a path and a label.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+impl Name {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name as the name of a build argument: `github-runner` → `GITHUB_RUNNER`.
+    pub fn screaming(&self) -> String {
+        self.0.to_ascii_uppercase().replace('-', "_")
+    }
+}
+
+/// The text is not a [`Name`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a name: lower-case letters and digits in words joined by `-`, at most 64")]
+pub struct InvalidName(pub String);
+
+impl std::str::FromStr for Name {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if text.len() <= 64 && text.split('-').all(word) { Ok(Self(text.to_owned())) } else { Err(InvalidName(text.to_owned())) }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A calendar date, `YYYY-MM-DD`: the value of `BUILD_DATE`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BuildDate(time::Date);
+
+/// The text is not a date.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a date: expected `YYYY-MM-DD`, 1980 or later")]
+pub struct InvalidDate(pub String);
+
+impl std::str::FromStr for BuildDate {
+    type Err = InvalidDate;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        time::Date::parse(text, &time::format_description::well_known::Iso8601::DATE)
+            .ok()
+            .filter(|date| date.to_string() == text && date.year() >= 1980)
+            .map(Self)
+            .ok_or_else(|| InvalidDate(text.to_owned()))
+    }
+}
+
+impl BuildDate {
+    /// Midnight of that day, UTC, in seconds since 1970: the time of everything that a build writes itself.
+    pub fn epoch_seconds(&self) -> u64 {
+        u64::try_from(self.0.midnight().assume_utc().unix_timestamp()).unwrap_or_default()
+    }
+
+    /// Midnight of that day as RFC 3339, for `org.opencontainers.image.created`.
+    pub fn rfc3339(&self) -> String {
+        format!("{}T00:00:00Z", self.0)
+    }
+}
+
+impl fmt::Display for BuildDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for BuildDate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A text with placeholders, `{variant}-{date}`, checked when it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Template(String);
+
+impl Template {
+    /// A template whose placeholders are all in `known`.
+    ///
+    /// # Errors
+    /// The placeholder (or the unbalanced brace) that is not, with its bytes in `text`.
+    pub fn new(text: &str, known: &[&str]) -> Result<Self, (String, std::ops::Range<usize>)> {
+        let mut from = 0;
+        while let Some(open) = text[from..].find(['{', '}']).map(|at| at + from) {
+            let close = text[open..].find('}').map(|at| at + open);
+            match close {
+                Some(close) if text[open..].starts_with('{') => {
+                    let name = &text[open + 1..close];
+                    if !known.contains(&name) {
+                        return Err((name.to_owned(), open..close + 1));
+                    }
+                    from = close + 1;
+                }
+                _ => return Err((text[open..=open].to_owned(), open..open + 1)),
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text with every placeholder replaced by what `value` gives for it (nothing where it gives nothing).
+    pub fn fill<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> String {
+        let mut filled = String::with_capacity(self.0.len() * 2);
+        let mut rest = self.0.as_str();
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}').unwrap_or((after, ""));
+            filled.push_str(before);
+            filled.push_str(value(name).unwrap_or_default());
+            rest = after;
+        }
+        filled + rest
+    }
+
+    /// Whether `{name}` stands in it.
+    pub fn uses(&self, name: &str) -> bool {
+        self.0.contains(&format!("{{{name}}}"))
+    }
+
+    /// The text as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The whole family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Family {
+    /// `family.name`: the local repository, `ansible-epic:aws`.
+    pub name: Name,
+    /// `family.title`: `org.opencontainers.image.title`, before the variant's name.
+    pub title: String,
+    /// `family.source`: URL of the repository, `org.opencontainers.image.source`.
+    pub source: String,
+    /// `family.licenses`: SPDX expression, `org.opencontainers.image.licenses`.
+    pub licenses: Option<String>,
+    /// `family.platforms`, in their order; never empty.
+    pub platforms: Vec<Platform>,
+    /// `family.build-date`: the pinned `BUILD_DATE`.
+    pub build_date: BuildDate,
+    /// `family.ca-bundle`: a CA bundle (path relative to variants.toml) with which published images may be built.
+    pub ca_bundle: Option<String>,
+    /// `[tags]`
+    pub tags: Tags,
+    /// `[mirrors]`: URL prefix → URL prefix, the longest match wins.
+    pub mirrors: BTreeMap<String, String>,
+    /// `[pins.NAME]`
+    pub pins: BTreeMap<Name, Pin>,
+    /// `[profiles.NAME]`; always has `default`.
+    pub profiles: BTreeMap<Name, Profile>,
+    /// `[images.NAME]` and `[variants.NAME]`, the latter with `published`. One name space.
+    pub images: BTreeMap<Name, Image>,
+    /// `[destinations.NAME]`
+    pub destinations: BTreeMap<Name, Destination>,
+}
+
+/// `[tags]`: templates with `{variant}`, `{date}` and `{revision}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tags {
+    /// The tag that moves with every release. Also the local tag; has no `{revision}`.
+    pub moving: Template,
+    /// The tag that is set once and never again.
+    pub immutable: Template,
+}
+
+impl Tags {
+    /// The placeholders of the tag templates.
+    pub const PLACEHOLDERS: [&'static str; 3] = ["variant", "date", "revision"];
+}
+
+/// Something from an upstream, by version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The version (for VS Code the commit).
+    pub version: String,
+    /// Where it comes from.
+    pub upstream: Upstream,
+    /// The build argument that carries the version to every image that uses the pin: `GITHUB_RUNNER_VERSION`.
+    pub build_arg: Option<String>,
+    /// How a downloaded artifact lies in its image; none for pins that a package manager installs.
+    pub place: Option<Place>,
+    /// What upstreams call the architectures, where not `amd64` and `arm64`: key is [`Platform::arch`].
+    pub arch: BTreeMap<String, String>,
+}
+
+/// Where a pin's newest version, its digest and its bytes come from (shared vocabulary with `upstream`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upstream {
+    /// An asset of a GitHub release tagged `v{version}`. `asset` has `{version}` and `{arch}`.
+    GithubRelease {
+        /// `actions/runner`
+        repository: String,
+        /// `actions-runner-linux-{arch}-{version}.tar.gz`
+        asset: Template,
+    },
+    /// A build of VS Code by commit. `build` has `{arch}`: `cli-alpine-{arch}`, `server-linux-{arch}-web`.
+    Vscode {
+        /// The update service's name of the build.
+        build: Template,
+    },
+    /// An extension of the Open VSX registry: `redhat.ansible`.
+    OpenVsx {
+        /// `publisher.name`
+        extension: String,
+    },
+    /// An npm package; its lock file lies in the build context.
+    Npm {
+        /// The package's name.
+        package: String,
+    },
+    /// A PyPI package; its hashes lie in the build context.
+    Pypi {
+        /// The package's name.
+        package: String,
+    },
+}
+
+impl Upstream {
+    /// Whether Gantry downloads it (a digest belongs into the lock), rather than a package manager in the build.
+    pub fn is_artifact(&self) -> bool {
+        !matches!(self, Self::Npm { .. } | Self::Pypi { .. })
+    }
+}
+
+/// How an artifact lies in its image of one layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Absolute folder that the archive is unpacked in, or absolute path of the file.
+    pub path: String,
+    /// Whether the download is unpacked.
+    pub unpack: Unpack,
+    /// Leading folders dropped from the archive's names.
+    pub strip: u32,
+    /// Owner of everything, uid and gid.
+    pub owner: (u32, u32),
+}
+
+/// How a download is unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpack {
+    /// Not at all: one file.
+    File,
+    /// A gzipped tar.
+    TarGz,
+}
+
+/// `[profiles.NAME]`: the same family under other circumstances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// What images without a parent are built on.
+    pub base: Base,
+    /// Build arguments for every image, over those of the image.
+    pub args: BTreeMap<String, String>,
+    /// Whether vendors' hosts are asked. If not, artifacts come from the cache or a mirror, or are left out, visibly.
+    pub vendors: bool,
+    /// Appended to local tags: `-offline`.
+    pub local_suffix: String,
+    /// Pins that this profile does not use at all (`vscode-server` where code-server is the web IDE).
+    pub without: BTreeSet<Name>,
+}
+
+/// What images without a parent are built on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// An image of a registry; its digest per profile stands in the lock.
+    Image(Reference),
+    /// Debian, made by mmdebstrap from packages.
+    Bootstrap {
+        /// `trixie`
+        suite: String,
+        /// Packages beside the minimal ones.
+        packages: Vec<String>,
+    },
+}
+
+/// An image: `[images.NAME]` is for others to build on, `[variants.NAME]` is finished and published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its name.
+    pub name: Name,
+    /// The image it is built on; none: the profile's base. (Parentage; not the inheritance of settings.)
+    pub parent: Option<Name>,
+    /// The folder of its Dockerfile, relative to variants.toml, `/` between. None: it is its parent, finished otherwise.
+    pub context: Option<String>,
+    /// The stage to build; the last one if none.
+    pub target: Option<String>,
+    /// Its own build arguments.
+    pub args: BTreeMap<String, String>,
+    /// Pins whose artifact image or version its Dockerfile uses.
+    pub pins: BTreeSet<Name>,
+    /// What makes it a variant.
+    pub published: Option<Published>,
+}
+
+/// What a variant has beyond an image; inherited by `inherits`, table by table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// `description`: one line.
+    pub description: String,
+    /// Pins that become a layer each when the variant is finished, in this order.
+    pub components: Vec<Name>,
+    /// Further names under which every tag is published (`aws-coder` for `aws`).
+    pub aliases: Vec<Name>,
+    /// Where it goes.
+    pub destinations: BTreeSet<Name>,
+    /// Further labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `[destinations.NAME]`: a repository to publish to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// Registry and repository.
+    pub repository: Repository,
+    /// Plain http is spoken even though it is not loopback.
+    pub insecure: bool,
+}
+
+/// What `variants.lock` holds: what the pins resolved to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lock {
+    /// Per pin and platform.
+    pub artifacts: BTreeMap<(Name, Platform), LockedArtifact>,
+    /// Per external base image reference.
+    pub bases: BTreeMap<String, Digest>,
+}
+
+/// A download that is known to the byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedArtifact {
+    /// The pin's version that this belongs to. An entry of another version is stale.
+    pub version: String,
+    /// Where the bytes come from.
+    pub url: String,
+    /// What they are.
+    pub sha256: Digest,
+}
+
+impl Lock {
+    /// The entry of a pin at the version that the family names; none when it lacks or is stale.
+    pub fn artifact(&self, family: &Family, pin: &Name, platform: Platform) -> Option<&LockedArtifact> {
+        let version = &family.pins.get(pin)?.version;
+        self.artifacts.get(&(pin.clone(), platform)).filter(|artifact| artifact.version == *version)
+    }
+}
+
+impl Family {
+    /// The variants, by name.
+    pub fn variants(&self) -> impl Iterator<Item = (&Image, &Published)> {
+        self.images.values().filter_map(|image| Some((image, image.published.as_ref()?)))
+    }
+}

@@ -1,0 +1,22 @@
+//! Gantry's pipeline: one table (`variants.toml`) in, images in registries out.
+//!
+//! Dependencies point one way: `cmd` → `build`, `publish`, `host` → `engine`, `artifact`, `store`, `registry`,
+//! `upstream` → `plan` → `family` → `oci`; `event` and `failure` are the bottom that everybody may know, `output` is
+//! known to `cmd` alone. See ARCHITECTURE.md.
+
+pub mod artifact;
+pub mod build;
+pub mod cli;
+pub mod cmd;
+pub mod engine;
+pub mod event;
+pub mod failure;
+pub mod family;
+pub mod host;
+pub mod oci;
+pub mod output;
+pub mod plan;
+pub mod publish;
+pub mod registry;
+pub mod store;
+pub mod upstream;
