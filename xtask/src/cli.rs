@@ -1,1 +1,256 @@
-//! The command line: clap types only.
+//! The command line: clap types only. What a command does lies in `cmd`, one file each.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Builds a family of layered images from one table and publishes it.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about, max_term_width = 110, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// The family's table
+    #[arg(long, global = true, value_name = "FILE", default_value = "variants.toml", env = "GANTRY_MANIFEST")]
+    pub manifest: PathBuf,
+
+    /// How results and progress are printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 unexpected, 2 usage or invalid file, 3 something needed is missing, 4 a build failed,
+5 smoke failed, 6 publishing failed and nothing was tagged, 7 publishing failed and some tags moved,
+8 refused by policy, 10 --check found something to do, 130 interrupted.";
+
+/// How results and progress are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text for people: bars on a terminal, plain lines elsewhere.
+    Human,
+    /// JSON: the result on stdout, events as lines on stderr.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// From a bare machine to a running workspace: sets up, builds `aws-web`, starts it on loopback
+    Quickstart(Quickstart),
+    /// Install what is missing on this machine (Debian, Ubuntu) and start the engine
+    Setup(Setup),
+    /// Tell what is missing on this machine, each with the command that mends it
+    Doctor(Doctor),
+    /// Remove what Gantry left: containers, stage tags, caches, its own dockerd
+    Clean(Clean),
+    /// Show what a build would consist of
+    Plan(Plan),
+    /// Build images
+    Build(Build),
+    /// Publish what is built
+    Push(Push),
+    /// Run the whole test suite, with what it needs
+    Test(Test),
+}
+
+/// Which variants, under which circumstances.
+#[derive(Debug, Clone, Args)]
+pub struct Selection {
+    /// A variant, by name or glob; may be given more than once
+    #[arg(long = "variant", value_name = "NAME")]
+    pub variants: Vec<String>,
+    /// Every variant
+    #[arg(long, conflicts_with = "variants")]
+    pub all: bool,
+    /// The profile of variants.toml
+    #[arg(long, default_value = "default", env = "GANTRY_PROFILE")]
+    pub profile: String,
+}
+
+/// What a plan is resolved from, beside variants.toml.
+#[derive(Debug, Clone, Args)]
+pub struct Inputs {
+    /// Which variants
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Use this date instead of the pinned BUILD_DATE: packages are installed anew
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub build_date: Option<String>,
+    /// A build argument for every image whose Dockerfile declares it
+    #[arg(long = "arg", value_name = "NAME=VALUE")]
+    pub args: Vec<String>,
+    /// What children are built on: the parent as built here, or as published
+    #[arg(long, value_enum, default_value_t = Parent::Built)]
+    pub parent: Parent,
+    /// An entrypoint that was built elsewhere, instead of building it
+    #[arg(long, value_name = "FILE")]
+    pub entrypoint: Option<PathBuf>,
+    /// Refuse pins that variants.lock does not resolve, instead of resolving them (default when CI=true)
+    #[arg(long)]
+    pub locked: bool,
+    /// A CA bundle for the builds, handed to them as a secret (default: the host's, when it has a CA of its own)
+    #[arg(long, value_name = "FILE")]
+    pub ca_bundle: Option<PathBuf>,
+    /// Hand no CA bundle to the builds
+    #[arg(long, conflicts_with = "ca_bundle")]
+    pub no_ca_bundle: bool,
+}
+
+/// What children are built on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Parent {
+    /// The parent as built on this engine, before it was finished.
+    Built,
+    /// The parent as published, by digest.
+    Published,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// What it is resolved from
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// As what the plan is drawn (`--format json` wins)
+    #[arg(long = "as", value_enum, default_value_t = Drawing::Tree)]
+    pub drawing: Drawing,
+}
+
+/// How a plan is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Drawing {
+    /// A tree, for a terminal.
+    Tree,
+    /// JSON, every value of the plan.
+    Json,
+    /// Graphviz.
+    Dot,
+    /// Mermaid, as GitHub draws it in Markdown.
+    Mermaid,
+}
+
+/// `build`
+#[derive(Debug, Args)]
+pub struct Build {
+    /// What the plan is resolved from
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Build every image anew, ignoring the engine's cache (pins do not move: that is `bump`)
+    #[arg(long)]
+    pub no_cache: bool,
+    /// How many images are built at the same time
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: u16,
+    /// Write tags and digests to this file, with the key names of `docker buildx bake --metadata-file`
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<PathBuf>,
+    /// Wait for nobody: fail when another build of this family runs
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `push`
+#[derive(Debug, Args)]
+pub struct Push {
+    /// What the plan is resolved from: what is pushed is what this plan built
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// Replace the file's destinations: NAME=HOST[:PORT]/REPOSITORY; may be given more than once
+    #[arg(long = "destination", value_name = "NAME=REPOSITORY")]
+    pub destinations: Vec<String>,
+    /// Publish from a dirty tree; tags then say so
+    #[arg(long)]
+    pub allow_dirty: bool,
+    /// Print what would be sent and tagged, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `quickstart`
+#[derive(Debug, Args)]
+pub struct Quickstart {
+    /// The variant to start
+    #[arg(long, default_value = "aws-web")]
+    pub variant: String,
+    /// The profile of variants.toml
+    #[arg(long, default_value = "offline", env = "GANTRY_PROFILE")]
+    pub profile: String,
+    /// The port on loopback
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+    /// Ask nothing
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Take the container away again
+    #[arg(long)]
+    pub down: bool,
+}
+
+/// `setup`
+#[derive(Debug, Args)]
+pub struct Setup {
+    /// Ask nothing
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Also what the test suite needs
+    #[arg(long)]
+    pub tests: bool,
+    /// Print what would be installed and started, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The profile of variants.toml
+    #[arg(long, default_value = "default", env = "GANTRY_PROFILE")]
+    pub profile: String,
+}
+
+/// `clean`
+#[derive(Debug, Args)]
+pub struct Clean {
+    /// Also the downloads and layers in the cache
+    #[arg(long)]
+    pub cache: bool,
+    /// Also the images of the family themselves
+    #[arg(long)]
+    pub images: bool,
+    /// Also stop the engine that `setup` started
+    #[arg(long)]
+    pub engine: bool,
+    /// All of the above
+    #[arg(long)]
+    pub all: bool,
+    /// Print what would be removed, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `test`
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Install what the suite needs without asking
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Only tests whose name contains this
+    #[arg(value_name = "FILTER")]
+    pub filter: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,502 @@
+//! From the family, the lock and the facts to the plan.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::facts::Facts;
+use super::input::{self, Inputs};
+use super::label;
+use super::model::{Built, Plan, Step, StepId, VariantPlan, Work};
+use super::stage::stage_reference;
+use super::tags::local_tags;
+use crate::family::{Base, Family, Image, Lock, Name, Profile, Published};
+use crate::oci::Digest;
+
+/// What a plan is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The checked family.
+    pub family: &'a Family,
+    /// What its pins resolved to.
+    pub lock: &'a Lock,
+    /// The profile's name.
+    pub profile: &'a Name,
+    /// The variants to build.
+    pub variants: &'a [Name],
+    /// The world.
+    pub facts: &'a Facts,
+}
+
+/// Why there is no plan. All reasons are given in one go.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// No such profile.
+    #[error("there is no profile `{found}`; variants.toml has {known}")]
+    UnknownProfile {
+        /// What was asked for.
+        found: Name,
+        /// What there is.
+        known: String,
+    },
+    /// A pin that is needed is not in the lock.
+    #[error("pin `{pin}` has no digest for {platform} in variants.lock")]
+    Unlocked {
+        /// The pin.
+        pin: Name,
+        /// The platform.
+        platform: crate::oci::Platform,
+    },
+    /// The base image is not in the lock.
+    #[error("base image `{base}` has no digest in variants.lock")]
+    UnlockedBase {
+        /// The base image.
+        base: String,
+    },
+    /// The folder of a Dockerfile was not read.
+    #[error("`{folder}/Dockerfile`, which `{image}` is built from, is missing")]
+    NoContext {
+        /// The image.
+        image: String,
+        /// The folder.
+        folder: String,
+    },
+    /// An argument is given to an image that does not use it.
+    #[error("`{arg}` is given to `{image}`, and neither its Dockerfile nor one below it declares `ARG {arg}`")]
+    UndeclaredArg {
+        /// The image.
+        image: Name,
+        /// The argument.
+        arg: String,
+    },
+    /// `--arg` names an argument that nothing uses, or that Gantry sets.
+    #[error("`--arg {arg}`: {why}")]
+    BadArg {
+        /// The argument.
+        arg: String,
+        /// Why it is refused.
+        why: String,
+    },
+}
+
+/// Arguments that Gantry sets itself.
+fn is_reserved(arg: &str) -> bool {
+    matches!(arg, "PARENT" | "BASE" | "BUILD_DATE") || arg.starts_with("ARTIFACT")
+}
+
+/// Resolves the plan of the requested variants.
+///
+/// # Errors
+/// Every reason why there is none.
+pub fn resolve(request: &Request<'_>) -> Result<Plan, Vec<PlanError>> {
+    let Some(profile) = request.family.profiles.get(request.profile) else {
+        let known = request.family.profiles.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        return Err(vec![PlanError::UnknownProfile { found: request.profile.clone(), known }]);
+    };
+    let mut resolver = Resolver {
+        request,
+        profile,
+        steps: Vec::new(),
+        index: HashMap::new(),
+        images: BTreeMap::new(),
+        errors: Vec::new(),
+        used_args: BTreeSet::new(),
+    };
+    let variants: Vec<VariantPlan> = request.variants.iter().filter_map(|name| resolver.variant(name)).collect();
+    resolver.check_args();
+    if !resolver.errors.is_empty() {
+        return Err(resolver.errors);
+    }
+    Ok(Plan {
+        schema: 1,
+        family: request.family.name.clone(),
+        profile: request.profile.clone(),
+        platform: request.facts.platform,
+        build_date: request.facts.build_date.clone(),
+        warnings: warnings(request, &variants),
+        steps: resolver.steps,
+        variants,
+    })
+}
+
+fn warnings(request: &Request<'_>, variants: &[VariantPlan]) -> Vec<String> {
+    let mut omitted: BTreeMap<&Name, Vec<&str>> = BTreeMap::new();
+    for variant in variants {
+        for pin in &variant.omitted {
+            omitted.entry(pin).or_default().push(variant.name.as_str());
+        }
+    }
+    let mut warnings: Vec<String> = omitted
+        .into_iter()
+        .map(|(pin, variants)| {
+            let why = request.facts.unavailable.get(pin).map_or("the profile is without it", String::as_str);
+            format!("`{pin}` is left out of {}: {why}", variants.join(", "))
+        })
+        .collect();
+    if let Some(bundle) = request.facts.ca_bundle.as_ref().filter(|bundle| !bundle.named) {
+        warnings.push(format!(
+            "builds are given the CA bundle {}, which variants.toml does not name: these images are not for publishing",
+            bundle.file
+        ));
+    }
+    warnings
+}
+
+/// What is known of an image before it is finished.
+#[derive(Clone)]
+struct Unfinished {
+    step: StepId,
+    /// The lowest image of the family below it (or the pulled parent): where builder stages start.
+    root: StepId,
+    /// Pins that are in it, and pins that were left out.
+    pins: BTreeSet<Name>,
+    omitted: BTreeSet<Name>,
+    /// Arguments that one of its Dockerfiles declares.
+    declared: BTreeSet<String>,
+}
+
+struct Resolver<'a> {
+    request: &'a Request<'a>,
+    profile: &'a Profile,
+    steps: Vec<Step>,
+    index: HashMap<StepId, usize>,
+    images: BTreeMap<Name, Unfinished>,
+    errors: Vec<PlanError>,
+    used_args: BTreeSet<String>,
+}
+
+/// A Dockerfile to build, before its arguments are chosen.
+struct Dockerfile<'a> {
+    image: String,
+    folder: &'a str,
+    target: Option<&'a String>,
+    parent: StepId,
+    base: Option<StepId>,
+    own_args: BTreeMap<String, String>,
+    artifacts: BTreeMap<String, StepId>,
+    labels: BTreeMap<String, String>,
+    entrypoint: bool,
+}
+
+impl<'a> Resolver<'a> {
+    fn facts(&self) -> &'a Facts {
+        self.request.facts
+    }
+
+    fn input(&self, id: &StepId) -> Option<Digest> {
+        self.index.get(id).and_then(|at| self.steps.get(*at)).map(|step| step.input)
+    }
+
+    fn stage(&self, id: &StepId) -> Option<&str> {
+        self.index.get(id).and_then(|at| self.steps.get(*at)).and_then(|step| step.stage.as_deref())
+    }
+
+    /// Adds a step, once.
+    fn add(&mut self, id: StepId, stage: Option<&str>, needs: Vec<StepId>, work: Work, inputs: &Inputs<'_>) -> StepId {
+        if !self.index.contains_key(&id) {
+            let input = input::digest(&work, inputs);
+            let mut work = work;
+            if let Work::Build(build) = &mut work {
+                build.labels.insert(label::INPUT.to_owned(), input.to_string());
+            }
+            self.index.insert(id.clone(), self.steps.len());
+            let stage = stage.map(|name| stage_reference(name, &input));
+            self.steps.push(Step { id: id.clone(), stage, input, needs, work });
+        }
+        id
+    }
+
+    fn inputs(&self) -> Inputs<'a> {
+        let profile = self.request.profile.as_str();
+        Inputs { platform: self.facts().platform, profile, context: None, entrypoint: None, parents: Vec::new() }
+    }
+
+    /// What images without a parent are built on.
+    fn base(&mut self) -> Option<StepId> {
+        let inputs = self.inputs();
+        let (stage, work) = match &self.profile.base {
+            Base::Bootstrap { suite, packages } => {
+                ("bootstrap", Work::Bootstrap { suite: suite.clone(), packages: packages.clone() })
+            }
+            Base::Image(reference) => {
+                let digest = reference.digest.or_else(|| self.request.lock.bases.get(&reference.to_string()).copied());
+                let Some(digest) = digest else {
+                    let error = PlanError::UnlockedBase { base: reference.to_string() };
+                    if !self.errors.contains(&error) {
+                        self.errors.push(error);
+                    }
+                    return None;
+                };
+                let mut reference = reference.clone();
+                reference.digest = Some(digest);
+                ("external", Work::Pull { reference })
+            }
+        };
+        Some(self.add(StepId(stage.to_owned()), Some(stage), Vec::new(), work, &inputs))
+    }
+
+    /// The image of one layer that holds a pin's artifact; none where this profile cannot have it.
+    fn artifact(&mut self, pin_name: &Name) -> Option<StepId> {
+        if self.profile.without.contains(pin_name) || self.facts().unavailable.contains_key(pin_name) {
+            return None;
+        }
+        let pin = self.request.family.pins.get(pin_name)?;
+        let place = pin.place.clone()?;
+        let platform = self.facts().platform;
+        let Some(locked) = self.request.lock.artifact(self.request.family, pin_name, platform) else {
+            let error = PlanError::Unlocked { pin: pin_name.clone(), platform };
+            if !self.errors.contains(&error) {
+                self.errors.push(error);
+            }
+            return None;
+        };
+        let work = Work::Artifact {
+            pin: pin_name.clone(),
+            version: pin.version.clone(),
+            url: locked.url.clone(),
+            sha256: locked.sha256,
+            place,
+        };
+        let inputs = self.inputs();
+        let stage = format!("artifact.{pin_name}");
+        Some(self.add(StepId(format!("artifact {pin_name}")), Some(&stage), Vec::new(), work, &inputs))
+    }
+
+    /// An image of the family, not finished.
+    fn image(&mut self, name: &Name) -> Option<Unfinished> {
+        if let Some(known) = self.images.get(name) {
+            return Some(known.clone());
+        }
+        let image = self.request.family.images.get(name)?;
+        let below = match &image.parent {
+            Some(parent) => Some(self.parent(parent)?),
+            None => None,
+        };
+        let Some(folder) = &image.context else { return below };
+        let parent = match &below {
+            Some(below) => below.step.clone(),
+            None => self.base()?,
+        };
+        let mut pins = below.as_ref().map(|below| below.pins.clone()).unwrap_or_default();
+        let mut omitted = below.as_ref().map(|below| below.omitted.clone()).unwrap_or_default();
+        let mut artifacts = BTreeMap::new();
+        for pin in &image.pins {
+            let is_artifact = self.request.family.pins.get(pin).is_some_and(|pin| pin.upstream.is_artifact());
+            if !is_artifact {
+                pins.insert(pin.clone());
+            } else if let Some(step) = self.artifact(pin) {
+                pins.insert(pin.clone());
+                artifacts.insert(format!("ARTIFACT_{}", pin.screaming()), step);
+            } else if self.facts().unavailable.contains_key(pin) && !self.profile.without.contains(pin) {
+                omitted.insert(pin.clone());
+            }
+        }
+        let root = below.as_ref().map(|below| below.root.clone());
+        let step = self.dockerfile(Dockerfile {
+            image: name.to_string(),
+            folder,
+            target: image.target.as_ref(),
+            parent,
+            base: root.clone(),
+            own_args: image.args.clone(),
+            artifacts,
+            labels: BTreeMap::new(),
+            entrypoint: false,
+        })?;
+        let mut declared = below.map(|below| below.declared).unwrap_or_default();
+        declared.extend(self.facts().contexts.get(folder).into_iter().flat_map(|fact| fact.declared_args.iter().cloned()));
+        for arg in image.args.keys().filter(|arg| !declared.contains(*arg)) {
+            self.errors.push(PlanError::UndeclaredArg { image: name.clone(), arg: arg.clone() });
+        }
+        let unfinished = Unfinished { root: root.unwrap_or_else(|| step.clone()), step, pins, omitted, declared };
+        self.images.insert(name.clone(), unfinished.clone());
+        Some(unfinished)
+    }
+
+    /// What a child is built on: the unfinished image, or the published one.
+    fn parent(&mut self, name: &Name) -> Option<Unfinished> {
+        let Some(published) = self.facts().parents.get(name) else { return self.image(name) };
+        let inputs = self.inputs();
+        let stage = format!("published.{name}");
+        let work = Work::Pull { reference: published.reference.clone() };
+        let step = self.add(StepId(format!("published {name}")), Some(&stage), Vec::new(), work, &inputs);
+        Some(Unfinished { root: step.clone(), step, pins: BTreeSet::new(), omitted: BTreeSet::new(), declared: BTreeSet::new() })
+    }
+
+    /// A variant: its image, its components, the finishing layer.
+    fn variant(&mut self, name: &Name) -> Option<VariantPlan> {
+        let family = self.request.family;
+        let image = family.images.get(name)?;
+        let published = image.published.as_ref()?;
+        let Unfinished { mut step, mut pins, mut omitted, .. } = self.image(name)?;
+        // Components of an image that two variants share (one has no context of its own) are one chain.
+        let mut chain = self.image_name(&step);
+        for component in &published.components {
+            let Some(artifact) = self.artifact(component) else {
+                omitted.insert(component.clone());
+                continue;
+            };
+            pins.insert(component.clone());
+            chain = format!("{chain}.{component}");
+            step = self.dockerfile(Dockerfile {
+                image: chain.clone(),
+                folder: label::COMPONENT_CONTEXT,
+                target: None,
+                parent: step,
+                base: None,
+                own_args: BTreeMap::new(),
+                artifacts: BTreeMap::from([("ARTIFACT".to_owned(), artifact)]),
+                labels: BTreeMap::new(),
+                entrypoint: false,
+            })?;
+        }
+        let finished = self.dockerfile(Dockerfile {
+            image: format!("{name}.finished"),
+            folder: label::FINISH_CONTEXT,
+            target: None,
+            parent: step,
+            base: None,
+            own_args: BTreeMap::new(),
+            artifacts: BTreeMap::new(),
+            labels: self.labels(image, published, &pins, &omitted),
+            entrypoint: true,
+        })?;
+        Some(VariantPlan {
+            name: name.clone(),
+            finished,
+            local_tags: local_tags(family, image, self.profile, &self.facts().build_date),
+            destinations: published.destinations.clone(),
+            omitted: omitted.into_iter().collect(),
+        })
+    }
+
+    fn image_name(&self, step: &StepId) -> String {
+        match self.index.get(step).and_then(|at| self.steps.get(*at)).map(|step| &step.work) {
+            Some(Work::Build(build)) => build.image.clone(),
+            _ => step.as_str().replace(' ', "."),
+        }
+    }
+
+    /// A Dockerfile with the arguments that it declares.
+    fn dockerfile(&mut self, file: Dockerfile<'_>) -> Option<StepId> {
+        let request = self.request;
+        let Some(context) = request.facts.contexts.get(file.folder) else {
+            let error = PlanError::NoContext { image: file.image.clone(), folder: file.folder.to_owned() };
+            if !self.errors.contains(&error) {
+                self.errors.push(error);
+            }
+            return None;
+        };
+        let declared = |arg: &str| context.declared_args.contains(arg);
+        let mut args = BTreeMap::new();
+        for pin in request.family.pins.values() {
+            args.extend(pin.build_arg.iter().map(|arg| (arg.clone(), pin.version.clone())));
+        }
+        args.extend(file.own_args);
+        args.extend(self.profile.args.clone());
+        args.extend(request.facts.args.clone());
+        self.used_args.extend(request.facts.args.keys().filter(|arg| declared(arg)).cloned());
+        args.insert("BUILD_DATE".to_owned(), request.facts.build_date.to_string());
+        args.insert("PARENT".to_owned(), self.stage(&file.parent)?.to_owned());
+        let base = file.base.as_ref().unwrap_or(&file.parent);
+        args.insert("BASE".to_owned(), self.stage(base)?.to_owned());
+        for (arg, step) in &file.artifacts {
+            args.insert(arg.clone(), self.stage(step)?.to_owned());
+        }
+        args.retain(|arg, _| declared(arg));
+
+        let mut needs = vec![file.parent.clone()];
+        if declared("BASE") && !needs.contains(base) {
+            needs.push(base.clone());
+        }
+        needs.extend(file.artifacts.into_iter().filter(|(arg, _)| declared(arg)).map(|(_, step)| step));
+        let parents = needs.iter().filter_map(|step| self.input(step)).collect();
+        if file.entrypoint {
+            needs.push(self.entrypoint());
+        }
+
+        let mut labels = file.labels;
+        let mut set = |key: &str, value: &str| labels.insert(key.to_owned(), value.to_owned());
+        set(label::FAMILY, request.family.name.as_str());
+        set(label::IMAGE, &file.image);
+        set(label::PROFILE, request.profile.as_str());
+        if let Some(bundle) = &request.facts.ca_bundle {
+            set(label::CA_BUNDLE, if bundle.named { "named" } else { "host" });
+        }
+        let inputs = Inputs {
+            context: Some(context.digest),
+            entrypoint: file.entrypoint.then_some(request.facts.entrypoint),
+            parents,
+            ..self.inputs()
+        };
+        let work = Work::Build(Built {
+            image: file.image.clone(),
+            context: file.folder.to_owned(),
+            target: file.target.cloned(),
+            parent: file.parent,
+            args,
+            labels,
+            secrets: request.facts.ca_bundle.iter().map(|_| "ca".to_owned()).collect(),
+            entrypoint: file.entrypoint,
+        });
+        let id = StepId(file.image.replacen(".finished", " finished", 1).replace('.', " + "));
+        Some(self.add(id, Some(&file.image), needs, work, &inputs))
+    }
+
+    fn entrypoint(&mut self) -> StepId {
+        let inputs = Inputs { entrypoint: Some(self.facts().entrypoint), ..self.inputs() };
+        self.add(StepId("entrypoint".to_owned()), None, Vec::new(), Work::Entrypoint, &inputs)
+    }
+
+    /// The labels of a finished variant. (OCI image specification, annotations; design: labels.)
+    fn labels(
+        &self,
+        image: &Image,
+        published: &Published,
+        pins: &BTreeSet<Name>,
+        omitted: &BTreeSet<Name>,
+    ) -> BTreeMap<String, String> {
+        let (family, facts) = (self.request.family, self.facts());
+        let mut labels = published.labels.clone();
+        let mut set = |key: &str, value: String| labels.insert(key.to_owned(), value);
+        let oci = "org.opencontainers.image.";
+        set(&format!("{oci}title"), format!("{} {}", family.title, image.name));
+        set(&format!("{oci}description"), published.description.clone());
+        set(&format!("{oci}source"), family.source.clone());
+        set(&format!("{oci}created"), facts.build_date.rfc3339());
+        let revision = facts.revision.as_ref();
+        let commit = revision.map(|revision| format!("{}{}", revision.commit, if revision.dirty { "-dirty" } else { "" }));
+        set(&format!("{oci}revision"), commit.unwrap_or_default());
+        set(&format!("{oci}version"), facts.build_date.to_string().replace('-', "."));
+        if let Some(licenses) = &family.licenses {
+            set(&format!("{oci}licenses"), licenses.clone());
+        }
+        if let Base::Image(reference) = &self.profile.base {
+            let digest = reference.digest.or_else(|| self.request.lock.bases.get(&reference.to_string()).copied());
+            let name = crate::oci::Reference { digest: None, ..reference.clone() };
+            set(&format!("{oci}base.name"), name.to_string());
+            set(&format!("{oci}base.digest"), digest.map(|digest| digest.to_string()).unwrap_or_default());
+        }
+        set(label::VARIANT, image.name.to_string());
+        set(label::DEVCONTAINER, r#"[{"overrideCommand":false,"remoteUser":"ansible"}]"#.to_owned());
+        for name in pins {
+            if let Some(pin) = family.pins.get(name) {
+                set(&format!("{}{name}", label::PIN), pin.version.clone());
+            }
+        }
+        // Written also when empty: a published parent's label must not shine through.
+        set(label::OMITTED, omitted.iter().map(Name::as_str).collect::<Vec<_>>().join(","));
+        labels
+    }
+
+    fn check_args(&mut self) {
+        for arg in self.request.facts.args.keys() {
+            let why = if is_reserved(arg) {
+                "Gantry sets this one itself"
+            } else if !self.used_args.contains(arg) && self.errors.is_empty() {
+                "no Dockerfile of the selected variants declares it"
+            } else {
+                continue;
+            };
+            self.errors.push(PlanError::BadArg { arg: arg.clone(), why: why.to_owned() });
+        }
+    }
+}
