@@ -1,7 +1,19 @@
 //! The family: what `variants.toml` and `variants.lock` say, checked. No IO: texts in, values and problems out.
 
+mod grammar;
+mod lock;
 mod model;
 mod problem;
+mod read;
+mod reader;
+mod selection;
+mod suggest;
+#[cfg(test)]
+mod tests;
 
+pub use lock::read_lock;
 pub use model::*;
-pub use problem::{Problem, SourceText};
+pub use problem::{Problem, Related, SourceText};
+pub use read::read;
+pub use selection::{Selection, SelectionError};
+pub use suggest::closest;

@@ -22,4 +22,43 @@ pub struct Problem {
     pub accepted: String,
     /// What to do: `did you mean …`.
     pub hint: Option<String>,
+    /// Other places that explain it: where a name that is taken was given first.
+    pub related: Vec<Related>,
+}
+
+/// A place in the same file that belongs to a problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Related {
+    /// Bytes of the text.
+    pub span: Range<usize>,
+    /// What stands under it.
+    pub label: String,
+}
+
+impl Problem {
+    /// A problem without a hint.
+    pub fn new(span: Range<usize>, message: impl Into<String>, accepted: impl Into<String>) -> Self {
+        Self { message: message.into(), span, accepted: accepted.into(), hint: None, related: Vec::new() }
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, asking whether `name` was meant, where there is one.
+    #[must_use]
+    pub fn did_you_mean(mut self, name: Option<&str>) -> Self {
+        self.hint = name.map(|name| format!("did you mean `{name}`?")).or(self.hint);
+        self
+    }
+
+    /// The same with another place that explains it.
+    #[must_use]
+    pub fn related(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        self.related.push(Related { span, label: label.into() });
+        self
+    }
 }

@@ -1,1 +1,3 @@
-//! (to come)
+//! What a person or a program is shown: rendered diagnostics, progress, tables.
+
+pub mod diagnostics;
