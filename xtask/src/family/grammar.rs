@@ -42,7 +42,9 @@ pub(super) fn is_label(text: &str) -> bool {
 pub(super) fn is_reserved_label(text: &str) -> bool {
     const OURS: [&str; 10] =
         ["base.digest", "base.name", "created", "description", "licenses", "ref.name", "revision", "source", "title", "version"];
-    text == "devcontainer.metadata" || text.strip_prefix("org.opencontainers.image.").is_some_and(|key| OURS.contains(&key))
+    text == "devcontainer.metadata"
+        || text.starts_with("gantry.")
+        || text.strip_prefix("org.opencontainers.image.").is_some_and(|key| OURS.contains(&key))
 }
 
 /// The name of a build stage, as BuildKit takes it.
@@ -156,6 +158,7 @@ mod tests {
         }
         assert!(!is_reserved_build_arg("BASE_PACKAGES"));
         assert!(is_reserved_label("org.opencontainers.image.revision"));
+        assert!(is_reserved_label("gantry.variant"));
         assert!(!is_reserved_label("org.opencontainers.image.vendor"));
     }
 }

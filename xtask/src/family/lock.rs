@@ -30,7 +30,7 @@ pub fn read_lock(source: &SourceText, family: &Family) -> Result<Lock, Vec<Probl
     if let Some(problem) = other_schema(&mut root, "variants.lock", &mut problems) {
         return Err(vec![problem]);
     }
-    root.require("family", &format!("family = \"{}\"", family.name), &mut problems);
+    root.require("family", &format!("family = \"{}\"", family.name));
     if let Some(text) = root.text("family", &mut problems).filter(|text| text.text != family.name.as_str()) {
         let message = format!("this is the lock of the family `{}`", text.text.escape_debug());
         problems.report(
@@ -70,7 +70,7 @@ fn artifact<'t>(
     problems: &mut Problems<'t>,
 ) -> Option<((Name, Platform), LockedArtifact)> {
     for key in ["pin", "platform", "version", "url", "digest"] {
-        table.require(key, &format!("{key} = \"…\""), problems);
+        table.require(key, &format!("{key} = \"…\""));
     }
     let pin = table.text("pin", problems).and_then(|text| pin(&text, family, problems));
     let platform = table.text("platform", problems);
@@ -106,7 +106,7 @@ fn pin(text: &Text<'_>, family: &Family, problems: &mut Problems<'_>) -> Option<
 
 fn base<'t>(table: &mut Table<'t>, problems: &mut Problems<'t>) -> Option<(Reference, Digest)> {
     for key in ["image", "digest"] {
-        table.require(key, &format!("{key} = \"…\""), problems);
+        table.require(key, &format!("{key} = \"…\""));
     }
     let image = table.text("image", problems);
     let image =

@@ -8,6 +8,7 @@ mod read;
 mod reader;
 mod selection;
 mod suggest;
+mod syntax;
 #[cfg(test)]
 mod tests;
 

@@ -8,6 +8,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::problem::{Problem, SourceText};
 use super::suggest::{closest, one_of};
+use super::syntax::{self, SyntaxError};
 
 /// A string of the file, with its place (the quotes are part of it).
 #[derive(Debug, Clone)]
@@ -22,8 +23,7 @@ pub(super) struct Text<'t> {
 pub(super) struct Problems<'t> {
     source: &'t str,
     found: Vec<Problem>,
-    /// The syntax errors, each with the line it stands in.
-    syntax: Vec<(Range<usize>, Problem)>,
+    syntax: Vec<SyntaxError>,
     /// No syntax error: what was not read is not there. (Otherwise it may stand in what could not be read, and neither
     /// missing things nor unknown names are reported.)
     pub(super) complete: bool,
@@ -37,13 +37,8 @@ impl<'t> Problems<'t> {
     pub(super) fn parse_file(source: &'t SourceText) -> (DeTable<'t>, Self) {
         let (document, errors) = DeTable::parse_recoverable(&source.text);
         let text = source.text.as_str();
-        let syntax = errors.iter().map(|error| {
-            let problem = syntax_problem(text, error);
-            let from = text[..problem.span.start].rfind('\n').map_or(0, |at| at + 1);
-            let to = text[problem.span.start..].find('\n').map_or(text.len(), |at| problem.span.start + at);
-            (from..to, problem)
-        });
-        let problems = Self { source: text, found: Vec::new(), syntax: syntax.collect(), complete: errors.is_empty() };
+        let syntax = syntax::problems(text, &errors);
+        let problems = Self { source: text, found: Vec::new(), syntax, complete: errors.is_empty() };
         (document.into_inner(), problems)
     }
 
@@ -59,8 +54,11 @@ impl<'t> Problems<'t> {
 
     /// All problems in the order of the file; those that only follow from a syntax error in the same line are left out.
     pub(super) fn into_found(mut self) -> Vec<Problem> {
-        self.found.retain(|problem| !self.syntax.iter().any(|(line, _)| line.contains(&problem.span.start)));
-        self.found.extend(self.syntax.into_iter().map(|(_, problem)| problem));
+        self.found.retain(|problem| {
+            let after = self.syntax.partition_point(|error| error.line.start <= problem.span.start);
+            !after.checked_sub(1).is_some_and(|at| self.syntax[at].line.end >= problem.span.start)
+        });
+        self.found.extend(self.syntax.into_iter().map(|error| error.problem));
         self.found.sort_by_key(|problem| problem.span.start);
         self.found.dedup();
         self.found
@@ -143,18 +141,6 @@ impl<'t> Problems<'t> {
     }
 }
 
-fn syntax_problem(text: &str, error: &toml::de::Error) -> Problem {
-    let span = error.span().map_or(0..0, |span| span.start.min(text.len())..span.end.min(text.len()));
-    let (message, expected) = error.message().split_once(", ").unwrap_or((error.message(), "not valid TOML"));
-    match message {
-        "duplicate key" => {
-            let message = format!("duplicate key `{}`", text.get(span.clone()).unwrap_or_default());
-            Problem::new(span, message, "given before").hint("keep one of the two")
-        }
-        message => Problem::new(span, message, expected),
-    }
-}
-
 /// The types that are asked for, to word the hint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Type {
@@ -171,12 +157,13 @@ pub(super) struct Table<'t> {
     span: Range<usize>,
     entries: &'t DeTable<'t>,
     asked: Vec<&'static str>,
+    missing: Vec<(&'static str, Problem)>,
 }
 
 impl<'t> Table<'t> {
     /// The whole file.
     pub(super) fn root(entries: &'t DeTable<'t>) -> Self {
-        Self { path: String::new(), span: 0..0, entries, asked: Vec::new() }
+        Self { path: String::new(), span: 0..0, entries, asked: Vec::new(), missing: Vec::new() }
     }
 
     /// The bytes of its header, or of all of it where it stands in a line.
@@ -199,14 +186,15 @@ impl<'t> Table<'t> {
         self.entries.get_key_value(key).map_or_else(|| self.span(), |(key, _)| key.span())
     }
 
-    /// A problem unless the key is there; `example` shows what would be accepted.
-    pub(super) fn require(&mut self, key: &str, example: &str, problems: &mut Problems<'t>) {
-        if !self.has(key) && problems.complete {
+    /// A problem unless the key is there (told by [`Table::finish`], unless the key is there but misspelt); `example` shows
+    /// what would be accepted.
+    pub(super) fn require(&mut self, key: &'static str, example: &str) {
+        if !self.has(key) {
             let message = match self.path.as_str() {
                 "" => format!("missing `{key}`"),
                 path => format!("missing `{key}` in `{path}`"),
             };
-            problems.report(Problem::new(self.span(), message, format!("expected `{example}`")));
+            self.missing.push((key, Problem::new(self.span(), message, format!("expected `{example}`"))));
         }
     }
 
@@ -315,13 +303,14 @@ impl<'t> Table<'t> {
         table.into_iter().flatten().map(|(name, _)| (&**name.get_ref(), name.span())).collect()
     }
 
-    /// Reports the keys that nobody asked for.
+    /// Reports the keys that nobody asked for and those that are missing.
     pub(super) fn finish(self, problems: &mut Problems<'t>) {
         self.finish_with(problems, |_| None);
     }
 
-    /// Reports the keys that nobody asked for, with what `hint` knows of them.
-    pub(super) fn finish_with(self, problems: &mut Problems<'t>, hint: impl Fn(&str) -> Option<String>) {
+    /// Reports the keys that nobody asked for and those that are missing, with what `hint` knows of them.
+    pub(super) fn finish_with(mut self, problems: &mut Problems<'t>, hint: impl Fn(&str) -> Option<String>) {
+        let mut missing = std::mem::take(&mut self.missing);
         for (key, _) in self.entries.iter().filter(|(key, _)| !self.asked.contains(&&**key.get_ref())) {
             let left = || self.asked.iter().copied().filter(|asked| !self.has(asked));
             let message = match self.path.as_str() {
@@ -332,18 +321,23 @@ impl<'t> Table<'t> {
                 Some(_) => format!("expected {}", one_of(left())),
                 None => "every key that is known is already there".to_owned(),
             };
-            let problem = Problem::new(key.span(), message, accepted).did_you_mean(closest(key.get_ref(), left()));
+            let meant = closest(key.get_ref(), left());
+            missing.retain(|(key, _)| Some(*key) != meant);
+            let problem = Problem::new(key.span(), message, accepted).did_you_mean(meant);
             problems.report(match hint(key.get_ref()) {
                 Some(hint) => problem.hint(hint),
                 None => problem,
             });
+        }
+        if problems.complete {
+            problems.found.extend(missing.into_iter().map(|(_, problem)| problem));
         }
     }
 }
 
 fn as_table<'t>(value: &'t Spanned<DeValue<'t>>, path: String, expected: &str, problems: &mut Problems<'t>) -> Option<Table<'t>> {
     match value.get_ref().as_table() {
-        Some(entries) => Some(Table { path, span: value.span(), entries, asked: Vec::new() }),
+        Some(entries) => Some(Table { path, span: value.span(), entries, asked: Vec::new(), missing: Vec::new() }),
         None => {
             problems.wrong_type(&path, value, expected, Type::Table);
             None

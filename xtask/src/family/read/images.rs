@@ -48,9 +48,13 @@ pub(super) fn read<'t>(
     for (key, table) in root.tables("images", problems) {
         images.extend(reader.image(key, table, problems));
     }
-    root.require("variants", "[variants.NAME]", problems);
+    root.require("variants", "[variants.NAME]");
     for (key, table) in root.tables("variants", problems) {
         images.extend(reader.variant(key, table, problems));
+    }
+    if root.has("variants") && known.variants.is_empty() && problems.complete {
+        let span = root.key_span("variants");
+        problems.report(Problem::new(span, "there is no variant", "expected a table `[variants.NAME]` at least"));
     }
     for (name, first) in &known.images {
         if let Some(second) = known.variants.get(name) {
@@ -75,7 +79,7 @@ struct Reader<'r, 't> {
 
 impl<'t> Reader<'_, 't> {
     fn image(&self, key: Text<'t>, mut table: Table<'t>, problems: &mut Problems<'t>) -> Option<Read<'t>> {
-        table.require("context", r#"context = "images/…""#, problems);
+        table.require("context", r#"context = "images/…""#);
         let read = self.common(key, &mut table, problems);
         table.finish_with(problems, |key| {
             let for_variants = ["description", "inherits", "components", "aliases", "destinations", "labels"].contains(&key);
@@ -85,15 +89,15 @@ impl<'t> Reader<'_, 't> {
     }
 
     fn variant(&self, key: Text<'t>, mut table: Table<'t>, problems: &mut Problems<'t>) -> Option<Read<'t>> {
-        table.require("description", r#"description = "what it is for, in one line""#, problems);
+        table.require("description", r#"description = "what it is for, in one line""#);
         let description = table.line("description", problems).map_or("", |text| text.text).to_owned();
         let inherits = table.text("inherits", problems);
         let inherits = inherits.filter(|text| self.is_variant(text, problems));
         if inherits.is_none() && !table.has("inherits") {
-            table.require("destinations", r#"destinations = ["…"]`, or `inherits = "…""#, problems);
+            table.require("destinations", r#"destinations = ["…"]`, or `inherits = "…""#);
         }
         if !table.has("context") && !table.has("parent") {
-            table.require("context", r#"context = "images/…"`, or `parent = "…""#, problems);
+            table.require("context", r#"context = "images/…"`, or `parent = "…""#);
         }
         let read = self.common(key, &mut table, problems);
         let components = table.texts("components", problems);

@@ -85,7 +85,7 @@ pub fn read(source: &SourceText, facts: &dyn Fn(&str) -> bool) -> Result<Family,
 
 /// The one problem of a file of another schema; its other problems would be ours, not its author's.
 pub(super) fn other_schema<'t>(root: &mut Table<'t>, file: &str, problems: &mut Problems<'t>) -> Option<Problem> {
-    root.require("schema", "schema = 1", problems);
+    root.require("schema", "schema = 1");
     let (schema, span) = root.number("schema", problems)?;
     (schema != SCHEMA).then(|| {
         let hint = match schema > SCHEMA {
@@ -108,7 +108,7 @@ struct About {
 }
 
 fn about<'t>(root: &mut Table<'t>, facts: &dyn Fn(&str) -> bool, problems: &mut Problems<'t>) -> Option<About> {
-    root.require("family", "[family]", problems);
+    root.require("family", "[family]");
     let mut table = root.table("family", problems)?;
     for (key, example) in [
         ("name", r#"name = "ansible-epic""#),
@@ -117,7 +117,7 @@ fn about<'t>(root: &mut Table<'t>, facts: &dyn Fn(&str) -> bool, problems: &mut 
         ("platforms", r#"platforms = ["linux/amd64"]"#),
         ("build-date", r#"build-date = "2026-11-20""#),
     ] {
-        table.require(key, example, problems);
+        table.require(key, example);
     }
     let name = table.text("name", problems).and_then(|text| problems.parse(&text, NAME));
     let title = table.line("title", problems);
@@ -182,7 +182,7 @@ fn destinations<'t>(root: &mut Table<'t>, problems: &mut Problems<'t>) -> BTreeM
     let mut taken = BTreeMap::<Repository, Range<usize>>::new();
     for (name, mut table) in root.tables("destinations", problems) {
         let name = problems.parse::<Name>(&name, NAME);
-        table.require("repository", r#"repository = "ghcr.io/team/image""#, problems);
+        table.require("repository", r#"repository = "ghcr.io/team/image""#);
         let text = table.text("repository", problems);
         let repository = text.as_ref().and_then(|text| repository(text, problems));
         let insecure = table.boolean("insecure", problems).unwrap_or_default();
@@ -210,7 +210,7 @@ fn repository(text: &Text<'_>, problems: &mut Problems<'_>) -> Option<Repository
     let bare = text.text.parse::<crate::oci::Reference>().ok().map(|reference| reference.repository.to_string());
     let bare = bare.or_else(|| Some(text.text.split_once("://")?.1.to_owned())).filter(|bare| bare.parse::<Repository>().is_ok());
     problems.report(match bare {
-        Some(bare) => problem.hint(format!("without scheme, tag and digest: `{bare}`")),
+        Some(bare) => Problem { accepted: format!("expected `{bare}`"), ..problem }.hint("without scheme, tag and digest"),
         None => problem,
     });
     None

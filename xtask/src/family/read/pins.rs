@@ -41,8 +41,8 @@ pub(super) fn read<'t>(root: &mut Table<'t>, platforms: &[Platform], problems: &
 }
 
 fn pin<'t>(table: &mut Table<'t>, name: &str, platforms: &[Platform], problems: &mut Problems<'t>) -> Option<Pin> {
-    table.require("version", r#"version = "1.2.3""#, problems);
-    table.require("upstream", r#"upstream = { github-release = "owner/name", asset = "…" }"#, problems);
+    table.require("version", r#"version = "1.2.3""#);
+    table.require("upstream", r#"upstream = { github-release = "owner/name", asset = "…" }"#);
     let version = table.text("version", problems);
     let upstream = table.table("upstream", problems).and_then(|table| upstream(table, problems));
     if let Some(text) = &version {
@@ -60,7 +60,7 @@ fn pin<'t>(table: &mut Table<'t>, name: &str, platforms: &[Platform], problems: 
     let arch = arch(table, upstream.as_ref(), platforms, problems);
     match &upstream {
         Some(upstream) if upstream.is_artifact() => {
-            table.require("place", r#"place = { path = "/opt/…", unpack = "tar.gz" }"#, problems);
+            table.require("place", r#"place = { path = "/opt/…", unpack = "tar.gz" }"#);
         }
         Some(_) if table.has("place") => problems.report(
             Problem::new(table.key_span("place"), format!("the pin `{name}` has a `place`"), "expected none")
@@ -103,7 +103,7 @@ fn upstream<'t>(mut table: Table<'t>, problems: &mut Problems<'t>) -> Option<Ups
     let upstream = match kind {
         "github-release" => {
             let repository = named(grammar::is_github_repository, REPOSITORY);
-            table.require("asset", r#"asset = "name-{arch}-{version}.tar.gz""#, problems);
+            table.require("asset", r#"asset = "name-{arch}-{version}.tar.gz""#);
             let asset = table.text("asset", problems).and_then(|text| file_name(&text, &["version", "arch"], problems));
             repository.zip(asset).map(|(repository, asset)| Upstream::GithubRelease { repository, asset })
         }
@@ -171,8 +171,9 @@ fn arch<'t>(
 
 fn place<'t>(mut table: Table<'t>, problems: &mut Problems<'t>) -> Option<Place> {
     const PATH: Kind = ("an absolute path", "a path as in `/opt/actions-runner`, without `..`, spaces or a `/` at its end");
-    table.require("path", r#"path = "/opt/…""#, problems);
-    table.require("unpack", r#"unpack = "tar.gz"`, or `unpack = "file""#, problems);
+    const OWNER: Kind = ("an owner", "the numbers of a user and a group, as in `1001:1001`");
+    table.require("path", r#"path = "/opt/…""#);
+    table.require("unpack", r#"unpack = "tar.gz"`, or `unpack = "file""#);
     let path = table.text("path", problems);
     let path = path.filter(|text| problems.check(text, grammar::is_absolute_path(text.text), PATH));
     let unpack = table.text("unpack", problems).and_then(|text| match text.text {
@@ -183,19 +184,21 @@ fn place<'t>(mut table: Table<'t>, problems: &mut Problems<'t>) -> Option<Place>
             None
         }
     });
-    let owner = match table.text("owner", problems) {
-        Some(text) => {
-            let owner = grammar::owner(text.text);
-            problems.check(&text, owner.is_some(), ("an owner", "the numbers of a user and a group, as in `1001:1001`"));
-            owner?
-        }
-        None => (0, 0),
-    };
+    let owner = table.text("owner", problems).map(|text| {
+        let owner = grammar::owner(text.text);
+        problems.check(&text, owner.is_some(), OWNER);
+        owner
+    });
     let strip = table.number("strip", problems);
     if let (Some(Unpack::File), Some((1.., span))) = (unpack, &strip) {
         let message = "`strip` drops folders of an archive, but this download is not unpacked";
         problems.report(Problem::new(span.clone(), message, "expected 0, or `unpack = \"tar.gz\"`"));
     }
     table.finish(problems);
-    Some(Place { path: path?.text.to_owned(), unpack: unpack?, strip: strip.map_or(0, |(number, _)| number), owner })
+    Some(Place {
+        path: path?.text.to_owned(),
+        unpack: unpack?,
+        strip: strip.map_or(0, |(number, _)| number),
+        owner: owner.unwrap_or(Some((0, 0)))?,
+    })
 }

@@ -25,13 +25,13 @@ pub(super) fn read<'t>(
     pins: &BTreeMap<Name, Pin>,
     problems: &mut Problems<'t>,
 ) -> BTreeMap<Name, Read> {
-    root.require("profiles", "[profiles.default]", problems);
+    root.require("profiles", "[profiles.default]");
     let mut profiles = BTreeMap::<Name, Read>::new();
     let mut suffixes = BTreeMap::<String, Range<usize>>::new();
     let pin_args = pins::args(pins);
     for (key, mut table) in root.tables("profiles", problems) {
         let name = problems.parse::<Name>(&key, NAME);
-        table.require("base", r#"base = { image = "docker.io/library/debian:trixie-slim" }"#, problems);
+        table.require("base", r#"base = { image = "docker.io/library/debian:trixie-slim" }"#);
         let base = table.table("base", problems).and_then(|table| base(table, problems));
         let args = args(&mut table, &pin_args, problems);
         let vendors = table.boolean("vendors", problems).unwrap_or(true);
@@ -96,7 +96,7 @@ fn base<'t>(mut table: Table<'t>, problems: &mut Problems<'t>) -> Option<Base> {
         let packages = packages.into_iter().map(|text| text.text.to_owned()).collect();
         return Some(Base::Bootstrap { suite: suite?.text.to_owned(), packages });
     }
-    table.require("image", r#"image = "docker.io/library/debian:trixie-slim"`, or `bootstrap = "trixie""#, problems);
+    table.require("image", r#"image = "docker.io/library/debian:trixie-slim"`, or `bootstrap = "trixie""#);
     let image = table.text("image", problems).and_then(|text| reference(&text, problems));
     table.finish_with(problems, |key| (key == "packages").then(|| "packages belong to `bootstrap = \"trixie\"`".to_owned()));
     image.map(Base::Image)

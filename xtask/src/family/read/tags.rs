@@ -32,10 +32,10 @@ fn tag(template: &Template, name: &str, date: &str) -> String {
 
 /// The templates of `[tags]`, each good by itself.
 pub(super) fn templates<'t>(root: &mut Table<'t>, problems: &mut Problems<'t>) -> Option<Templates<'t>> {
-    root.require("tags", "[tags]", problems);
+    root.require("tags", "[tags]");
     let mut table = root.table("tags", problems)?;
-    table.require("moving", r#"moving = "{variant}""#, problems);
-    table.require("immutable", r#"immutable = "{variant}-{date}-{revision}""#, problems);
+    table.require("moving", r#"moving = "{variant}""#);
+    table.require("immutable", r#"immutable = "{variant}-{date}-{revision}""#);
     let mut read = |key| {
         let text = table.text(key, problems)?;
         let template = template(&text, &Tags::PLACEHOLDERS, problems)?;

@@ -23,6 +23,27 @@ fn what_can_be_wrong_in_variants_lock() {
     });
 }
 
+/// A file that is being typed, cut off or damaged anywhere leads to problems that can be shown, and to nothing else.
+#[test]
+fn damage_anywhere_is_a_problem_that_can_be_shown() {
+    let good = include_str!("good.toml");
+    for at in (0..good.len()).filter(|at| good.is_char_boundary(*at)) {
+        let (before, after) = good.split_at(at);
+        for text in
+            [before.to_owned(), format!("{before}\"{after}"), format!("{before}]é\n[{after}"), format!("{before}{}", &after[1..])]
+        {
+            let source = SourceText { name: "variants.toml".to_owned(), text };
+            match read(&source, &|_| true) {
+                Ok(family) => assert!(family.variants().next().is_some()),
+                Err(problems) => {
+                    assert!(!problems.is_empty(), "no reason why this is no family:\n{}", source.text);
+                    assert!(render(&source, &problems, true).contains("variants.toml"));
+                }
+            }
+        }
+    }
+}
+
 type Problems<'p> = &'p dyn Fn(&SourceText) -> Option<Vec<Problem>>;
 
 fn check(table: &str, cases: &str, name: &str, good: &str, problems: Problems<'_>) {
