@@ -24,6 +24,8 @@ pub(super) struct Problems<'t> {
     source: &'t str,
     found: Vec<Problem>,
     syntax: Vec<SyntaxError>,
+    /// How often a name was looked for that might have been meant.
+    suggestions: usize,
     /// No syntax error: what was not read is not there. (Otherwise it may stand in what could not be read, and neither
     /// missing things nor unknown names are reported.)
     pub(super) complete: bool,
@@ -38,13 +40,13 @@ impl<'t> Problems<'t> {
         let (document, errors) = DeTable::parse_recoverable(&source.text);
         let text = source.text.as_str();
         let syntax = syntax::problems(text, &errors);
-        let problems = Self { source: text, found: Vec::new(), syntax, complete: errors.is_empty() };
+        let problems = Self { source: text, found: Vec::new(), syntax, suggestions: 0, complete: errors.is_empty() };
         (document.into_inner(), problems)
     }
 
     /// Nothing yet, of no file.
     pub(super) fn none() -> Self {
-        Self { source: "", found: Vec::new(), syntax: Vec::new(), complete: true }
+        Self { source: "", found: Vec::new(), syntax: Vec::new(), suggestions: 0, complete: true }
     }
 
     /// Takes down a problem.
@@ -56,7 +58,7 @@ impl<'t> Problems<'t> {
     pub(super) fn into_found(mut self) -> Vec<Problem> {
         self.found.retain(|problem| {
             let after = self.syntax.partition_point(|error| error.line.start <= problem.span.start);
-            !after.checked_sub(1).is_some_and(|at| self.syntax[at].line.end >= problem.span.start)
+            after.checked_sub(1).is_none_or(|at| self.syntax[at].line.end < problem.span.start)
         });
         self.found.extend(self.syntax.into_iter().map(|error| error.problem));
         self.found.sort_by_key(|problem| problem.span.start);
@@ -93,14 +95,12 @@ impl<'t> Problems<'t> {
         let found = known.contains_key(text.text);
         if !found && self.complete {
             let names = || known.keys().copied();
-            self.report(
-                Problem::new(
-                    text.span.clone(),
-                    format!("`{}` is not {what} of this file", text.text.escape_debug()),
-                    format!("expected {}", one_of(names())),
-                )
-                .did_you_mean(closest(text.text, names())),
-            );
+            // Where so many names are unknown, something else happened than a slip of a finger.
+            self.suggestions += 1;
+            let meant = (self.suggestions <= 100).then(|| closest(text.text, names())).flatten();
+            let message = format!("`{}` is not {what} of this file", text.text.escape_debug());
+            let accepted = format!("expected {}", one_of(names()));
+            self.report(Problem::new(text.span.clone(), message, accepted).did_you_mean(meant));
         }
         found
     }

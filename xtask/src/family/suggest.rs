@@ -19,12 +19,13 @@ fn distance(typed: &str, candidate: &str) -> usize {
 
 /// `` `a`, `b` or `c` ``: at most eight of them, then how many there are.
 pub(super) fn one_of<'c>(names: impl IntoIterator<Item = &'c str>) -> String {
-    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    match names.as_slice() {
+    let mut names = names.into_iter();
+    let first: Vec<String> = names.by_ref().take(9).map(|name| format!("`{name}`")).collect();
+    match first.as_slice() {
         [] => "nothing: there is none in this file".to_owned(),
         [one] => one.clone(),
-        [most @ .., last] if names.len() <= 8 => format!("{} or {last}", most.join(", ")),
-        many => format!("{}, … ({} in all)", many[..8].join(", "), many.len()),
+        [most @ .., _] if first.len() == 9 => format!("{}, … ({} in all)", most.join(", "), first.len() + names.count()),
+        [most @ .., last] => format!("{} or {last}", most.join(", ")),
     }
 }
 

@@ -1,13 +1,13 @@
 //! `[images.NAME]` and `[variants.NAME]`, and how they are built on each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::super::grammar;
 use super::super::model::{Image, Name, Pin, Published};
 use super::super::problem::Problem;
 use super::super::reader::{Kind, Problems, Table, Text};
-use super::super::suggest::{closest, one_of};
+use super::super::suggest::one_of;
 use super::graph::circles;
 use super::profiles::pin_names;
 use super::{Known, NAME, RELATIVE, args, exists, inherit, pins};
@@ -126,7 +126,7 @@ impl<'t> Reader<'_, 't> {
         const STAGE: Kind = ("a build stage", "the name of a stage of the Dockerfile: lower-case letters, digits, `.`, `_`, `-`");
         let name = problems.parse::<Name>(&key, NAME);
         let parent = table.text("parent", problems);
-        let parent = parent.filter(|text| self.is_image(text, problems));
+        let parent = parent.filter(|text| problems.known(text, "an image or variant", &self.known.parents));
         let context = table.text("context", problems);
         let context = context.filter(|text| problems.check(text, grammar::is_relative_path(text.text), RELATIVE));
         if let Some(text) = &context {
@@ -151,20 +151,6 @@ impl<'t> Reader<'_, 't> {
         };
         let own = Own { components: false, destinations: false };
         Some(Read { value, key, aliases: Vec::new(), parent, inherits: None, own })
-    }
-
-    fn is_image(&self, text: &Text<'t>, problems: &mut Problems<'t>) -> bool {
-        let (images, variants) = (&self.known.images, &self.known.variants);
-        let found = images.contains_key(text.text) || variants.contains_key(text.text);
-        if !found && problems.complete {
-            let names: BTreeSet<&str> = images.keys().chain(variants.keys()).copied().collect();
-            let message = format!("`{}` is not an image or variant of this file", text.text.escape_debug());
-            problems.report(
-                Problem::new(text.span.clone(), message, format!("expected {}", one_of(names.iter().copied())))
-                    .did_you_mean(closest(text.text, names.iter().copied())),
-            );
-        }
-        found
     }
 
     fn is_variant(&self, text: &Text<'t>, problems: &mut Problems<'t>) -> bool {

@@ -28,6 +28,8 @@ struct Known<'t> {
     destinations: BTreeMap<&'t str, Range<usize>>,
     images: BTreeMap<&'t str, Range<usize>>,
     variants: BTreeMap<&'t str, Range<usize>>,
+    /// What others can be built on: images and variants.
+    parents: BTreeMap<&'t str, Range<usize>>,
 }
 
 /// The family that `source`, the text of a variants.toml, describes. `facts` tells whether a file exists, by its path
@@ -48,6 +50,7 @@ pub fn read(source: &SourceText, facts: &dyn Fn(&str) -> bool) -> Result<Family,
         destinations: root.names_in("destinations"),
         images: root.names_in("images"),
         variants: root.names_in("variants"),
+        parents: root.names_in("images").into_iter().chain(root.names_in("variants")).collect(),
     };
     let about = about(&mut root, facts, problems);
     let platforms = about.as_ref().map_or(&[][..], |about| &about.platforms);
