@@ -1,1 +1,129 @@
-//! (to come)
+//! Layers: an export of the engine is split into them, each is compressed once and kept by its digest, and a small
+//! index knows which uncompressed layer became which blob, so that nothing known is exported or compressed again.
+
+mod blobs;
+mod compress;
+mod layout;
+mod manifest;
+mod obtain;
+mod split;
+mod spool;
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+pub use blobs::Blobs;
+pub use manifest::{Manifest, image_manifest};
+pub use obtain::{Want, obtain};
+pub use split::split;
+
+use crate::oci::Digest;
+
+/// A compressed layer in the blob folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerBlob {
+    /// The digest of the uncompressed tar.
+    pub diff_id: Digest,
+    /// The digest of the blob.
+    pub digest: Digest,
+    /// The blob's bytes.
+    pub size: u64,
+    /// The blob's file.
+    pub path: PathBuf,
+    /// The blob's media type.
+    pub media_type: String,
+}
+
+/// An image, ready to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// The name it was asked for by.
+    pub name: String,
+    /// The configuration, byte for byte as the engine wrote it: its digest is the image's identity.
+    pub config: Bytes,
+    /// The digest of [`Exported::config`].
+    pub config_digest: Digest,
+    /// Lowest first.
+    pub layers: Vec<LayerBlob>,
+}
+
+/// What can go wrong between the engine's export and the blob folder.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file or folder of the store.
+    #[error("cannot {what} `{}`", path.display())]
+    Folder {
+        /// `write`, `read`, …
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The folder belongs to somebody else, or is a link.
+    #[error("`{}` is not a folder of this user", path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The engine could not be asked for the export.
+    #[error("the engine does not export the images")]
+    Engine {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The export broke off.
+    #[error("the engine's export broke off")]
+    Export {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The export is not what `docker save` writes.
+    #[error("the engine's export is not what was expected: {why}")]
+    Format {
+        /// What is wrong.
+        why: String,
+    },
+    /// The export lacks an image.
+    #[error("the engine's export lacks the image `{name}`")]
+    Missing {
+        /// The image.
+        name: String,
+    },
+    /// Bytes that are not what their digest says.
+    #[error("{what} has the digest {found}, {expected} was expected")]
+    Mismatch {
+        /// A layer, a configuration, a blob.
+        what: String,
+        /// As computed.
+        found: Digest,
+        /// As written.
+        expected: Digest,
+    },
+    /// A worker thread ended early.
+    #[error("a thread that compresses layers ended early")]
+    Worker,
+}
+
+/// The part of an image configuration that the store needs.
+#[derive(Deserialize)]
+struct Config {
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    diff_ids: Vec<Digest>,
+}
+
+/// The uncompressed layers that an image configuration names, lowest first.
+///
+/// # Errors
+/// The bytes are no image configuration.
+pub fn diff_ids(config: &[u8]) -> Result<Vec<Digest>, StoreError> {
+    let config: Config = serde_json::from_slice(config)
+        .map_err(|error| StoreError::Format { why: format!("an image configuration cannot be read: {error}") })?;
+    Ok(config.rootfs.diff_ids)
+}
