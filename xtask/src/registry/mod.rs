@@ -1,1 +1,160 @@
-//! (to come)
+//! Registries, as the OCI distribution specification has them, and what they do beyond it.
+//!
+//! oci-client (the maintained successor of oci-distribution) speaks the authentication and names the errors. The requests themselves are
+//! made here: it has no retries and hides the headers (`Retry-After`) that good ones need, reads statuses away, and
+//! panics where a registry answers a manifest by digest without `Location`.
+
+mod client;
+mod credentials;
+mod helper;
+mod retry;
+mod secret;
+mod transport;
+
+use std::error::Error;
+
+pub use client::{Blob, BlobSource, Registry};
+pub use credentials::{Choice, Credential, CredentialError, Sources};
+pub use retry::{Clock, Policy, Sleeping, SystemClock, is_passing, retry_after};
+pub use secret::Secret;
+pub use transport::Access;
+
+use crate::oci::{Digest, Reference, Repository};
+
+/// What can go wrong at a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// It cannot be reached, or breaks off.
+    #[error("`{registry}` cannot be reached to {what} (tried {attempts} times): {why}")]
+    Unreachable {
+        /// Host and port.
+        registry: String,
+        /// What was being done.
+        what: String,
+        /// How often.
+        attempts: u32,
+        /// The innermost cause.
+        why: String,
+    },
+    /// It answered with a failure.
+    #[error("`{registry}` answered {status} to {what} (tried {attempts} times){message}")]
+    Status {
+        /// Host and port.
+        registry: String,
+        /// What was being done.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+        /// How often.
+        attempts: u32,
+        /// `: CODE message` as the registry words it; empty where it sent a page or nothing.
+        message: String,
+    },
+    /// It wants another credential (401), or this one may not (403).
+    #[error("`{registry}` refused to {what}: {why}; {identity}")]
+    Denied {
+        /// Host and port.
+        registry: String,
+        /// What was being done.
+        what: String,
+        /// The registry's words.
+        why: String,
+        /// Where the credential came from.
+        identity: String,
+    },
+    /// The repository is not there, and pushing does not create it.
+    #[error("`{repository}` does not exist, and its registry does not create it by a push{message}")]
+    NoRepository {
+        /// The repository.
+        repository: String,
+        /// The registry's words.
+        message: String,
+    },
+    /// What it holds is not what was sent.
+    #[error("`{reference}` reads back as {found}, {sent} was sent")]
+    ReadBack {
+        /// What was read.
+        reference: String,
+        /// The digest of what came back.
+        found: String,
+        /// The digest of what was sent.
+        sent: Digest,
+    },
+    /// It does not follow the specification.
+    #[error("`{registry}` does not follow the OCI specification when asked to {what}: {why}")]
+    Protocol {
+        /// Host and port.
+        registry: String,
+        /// What was being done.
+        what: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The blob cannot be read on this machine.
+    #[error("`{path}` cannot be read")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No client could be made: TLS has no provider or no roots.
+    #[error("no HTTP client for `{registry}`: {why}")]
+    Client {
+        /// Host and port.
+        registry: String,
+        /// Why.
+        why: String,
+    },
+    /// The credential cannot be had.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+}
+
+impl RegistryError {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Denied { registry, .. } => {
+                Some(format!("`docker login {registry}`, or check that this identity may push to the repository"))
+            }
+            Self::NoRepository { .. } => Some("create the repository first".to_owned()),
+            Self::Credential(CredentialError::Helper { program, .. }) => {
+                Some(format!("is `{program}` installed and on the PATH? docker's `config.json` names it"))
+            }
+            Self::Unreachable { .. } => Some("run the same command again: what was uploaded is not uploaded twice".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// The digest that `reference` points to in its registry now; none where there is no such image. One `HEAD`.
+///
+/// # Errors
+/// The registry cannot be asked.
+pub async fn digest_of(reference: &Reference, insecure: bool, sources: &Sources) -> Result<Option<Digest>, RegistryError> {
+    let registry = Registry::connect(&reference.repository, insecure, Access::Pull, sources).await?;
+    let asked = match (&reference.digest, &reference.tag) {
+        (Some(digest), _) => digest.to_string(),
+        (None, Some(tag)) => tag.clone(),
+        (None, None) => "latest".to_owned(),
+    };
+    registry.digest(&asked).await
+}
+
+/// The host that answers for a registry's name: Docker Hub has another one for its API.
+fn api_host(repository: &Repository) -> &str {
+    match repository.registry() {
+        "docker.io" => "registry-1.docker.io",
+        host => host,
+    }
+}
+
+/// The innermost cause: reqwest and hyper hide it behind "error sending request".
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
