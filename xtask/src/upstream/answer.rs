@@ -1,0 +1,184 @@
+//! Asking an upstream: at its mirror first, again where that may help, with answers that are what they should be.
+
+use std::time::SystemTime;
+
+use reqwest::header::{ACCEPT, HeaderMap};
+use reqwest::{RequestBuilder, Url};
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Access, UpstreamError, Wanted};
+use crate::artifact::http::{causes, is_transient, retry_after};
+use crate::artifact::mirrored;
+use crate::oci::Digest;
+
+/// No answer that is read here is longer.
+const LONGEST: usize = 8 << 20;
+
+/// The host that gets the GitHub token.
+const GITHUB_API: &str = "api.github.com";
+
+/// The text that is at `url`, or at its mirror.
+///
+/// # Errors
+/// The last place's, where none answers. `missing` says what it means when the upstream has nothing there.
+pub(super) async fn text(access: Access<'_>, wanted: &Wanted<'_>, url: &str, missing: &str) -> Result<String, UpstreamError> {
+    let mut result = Err(UpstreamError::Nowhere { what: wanted.what(), url: url.to_owned() });
+    for place in mirrored(access.mirrors, url, access.vendors) {
+        result = Question { access, wanted, url: &place, missing }.ask().await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+/// As [`text`], a JSON value.
+pub(super) async fn json<T: DeserializeOwned>(
+    access: Access<'_>,
+    wanted: &Wanted<'_>,
+    url: &str,
+    missing: &str,
+) -> Result<T, UpstreamError> {
+    let text = text(access, wanted, url, missing).await?;
+    let odd = |why| UpstreamError::Odd { what: wanted.what(), url: url.to_owned(), why };
+    if text.trim_start().starts_with('<') {
+        return Err(odd("a web page came, not JSON (a proxy's log-in?)".to_owned()));
+    }
+    serde_json::from_str(&text).map_err(|error| odd(error.to_string()))
+}
+
+/// A digest as upstreams write it: 64 digits, sometimes in capitals, with `sha256:` before or a file name after.
+pub(super) fn digest(text: &str) -> Option<Digest> {
+    let word = text.split_whitespace().next()?;
+    Digest::from_hex(&word.strip_prefix("sha256:").unwrap_or(word).to_ascii_lowercase()).ok()
+}
+
+struct Question<'a> {
+    access: Access<'a>,
+    wanted: &'a Wanted<'a>,
+    url: &'a str,
+    missing: &'a str,
+}
+
+impl Question<'_> {
+    async fn ask(&self) -> Result<String, UpstreamError> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (error, asked) = match self.request().send().await {
+                Err(error) => (self.unreachable(attempts, &error), None),
+                Ok(answer) if answer.status().as_u16() == 200 => match body(answer).await {
+                    Ok(Some(text)) => return Ok(text),
+                    Ok(None) => return Err(self.odd(format!("longer than {LONGEST} bytes, or not text"))),
+                    Err(error) => (self.unreachable(attempts, &error), None),
+                },
+                Ok(answer) => {
+                    let status = answer.status().as_u16();
+                    if let Some(limited) = self.rate_limited(status, answer.headers()) {
+                        return Err(limited);
+                    }
+                    if !is_transient(status) {
+                        return Err(self.refused(status));
+                    }
+                    (self.refused(status), retry_after(answer.headers(), SystemTime::now()))
+                }
+            };
+            match self.access.patience.wait(attempts, asked).filter(|_| attempts < self.access.patience.attempts) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    fn request(&self) -> RequestBuilder {
+        let request = self.access.client.get(self.url).header(ACCEPT, "application/json, text/plain;q=0.9");
+        match self.access.github_token.filter(|_| gets_token(self.url)) {
+            Some(token) => request.bearer_auth(token.reveal()),
+            None => request,
+        }
+    }
+
+    /// GitHub answers 403 or 429 with what is left of the limit; 429 is one anywhere.
+    fn rate_limited(&self, status: u16, headers: &HeaderMap) -> Option<UpstreamError> {
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+        if !matches!(status, 403 | 429) || header("x-ratelimit-remaining") != Some("0") {
+            return None;
+        }
+        let reset = header("x-ratelimit-reset").and_then(|seconds| seconds.parse().ok());
+        let reset = reset.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok());
+        let url = Url::parse(self.url).ok();
+        Some(UpstreamError::RateLimited {
+            what: self.wanted.what(),
+            host: url.as_ref().and_then(Url::host_str).unwrap_or(self.url).to_owned(),
+            reset,
+            with_token: self.access.github_token.is_some() && gets_token(self.url),
+        })
+    }
+
+    fn refused(&self, status: u16) -> UpstreamError {
+        let (what, url) = (self.wanted.what(), self.url.to_owned());
+        match status {
+            204 | 404 | 410 => UpstreamError::NotFound { what, missing: self.missing.to_owned(), url, status },
+            _ => UpstreamError::Refused { what, url, status },
+        }
+    }
+
+    fn odd(&self, why: String) -> UpstreamError {
+        UpstreamError::Odd { what: self.wanted.what(), url: self.url.to_owned(), why }
+    }
+
+    fn unreachable(&self, attempts: u32, error: &reqwest::Error) -> UpstreamError {
+        UpstreamError::Unreachable { what: self.wanted.what(), url: self.url.to_owned(), attempts, why: causes(error) }
+    }
+}
+
+/// Whether `url` is where the GitHub token may go.
+fn gets_token(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.scheme() == "https" && url.host_str() == Some(GITHUB_API) && url.port().is_none())
+}
+
+/// The body; none when it is too long or not UTF-8.
+async fn body(mut answer: reqwest::Response) -> Result<Option<String>, reqwest::Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > LONGEST {
+            return Ok(None);
+        }
+    }
+    Ok(String::from_utf8(bytes).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_goes_to_github_alone() {
+        for (url, gets) in [
+            ("https://api.github.com/repos/a/b", true),
+            ("http://api.github.com/repos/a/b", false),
+            ("https://api.github.com.evil.org/", false),
+            ("https://api.github.com:8443/", false),
+            ("https://api.github.com@evil.org/", false),
+            ("https://github.com/a/b", false),
+            ("http://127.0.0.1:8000/api.github.com/", false),
+            ("not a url", false),
+        ] {
+            assert_eq!(gets_token(url), gets, "{url}");
+        }
+    }
+
+    #[test]
+    fn digests_as_they_are_published() {
+        let hex = Digest::of("x").hex();
+        for text in [&hex, &format!("sha256:{hex}"), &format!("{hex}  a.vsix\n"), &hex.to_uppercase(), &format!(" {hex} ")] {
+            assert_eq!(digest(text), Some(Digest::of("x")), "{text:?}");
+        }
+        for text in ["", "sha256:", "sha512:00", &hex[1..], &format!("{hex}0")] {
+            assert_eq!(digest(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Why a pin cannot be resolved.
+
+/// Why a pin cannot be resolved. `what` is the pin and its version, for a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamError {
+    /// No answer came.
+    #[error("cannot resolve {what}: cannot reach `{url}`, tried {attempts} times: {why}")]
+    Unreachable {
+        /// The pin.
+        what: String,
+        /// What was asked for.
+        url: String,
+        /// How often.
+        attempts: u32,
+        /// The last failure with its causes.
+        why: String,
+    },
+    /// There is no place to ask: no mirror, and vendors may not be asked.
+    #[error("cannot resolve {what}: there is no mirror of `{url}`, and vendors are not asked")]
+    Nowhere {
+        /// The pin.
+        what: String,
+        /// What would have been asked for.
+        url: String,
+    },
+    /// The upstream does not have it.
+    #[error("cannot resolve {what}: {missing} (`{url}`, HTTP status {status})")]
+    NotFound {
+        /// The pin.
+        what: String,
+        /// What is missing.
+        missing: String,
+        /// What was asked for.
+        url: String,
+        /// The answer's status.
+        status: u16,
+    },
+    /// The upstream has it and publishes no digest for it.
+    #[error("cannot resolve {what}: no digest is published for `{file}` (`{url}`)")]
+    NoDigest {
+        /// The pin.
+        what: String,
+        /// The file without a digest.
+        file: String,
+        /// What was asked for.
+        url: String,
+    },
+    /// Too many requests.
+    #[error("cannot resolve {what}: `{host}` answers no more requests{}", resets(.reset))]
+    RateLimited {
+        /// The pin.
+        what: String,
+        /// Whose limit.
+        host: String,
+        /// When it answers again: RFC 3339, where it says.
+        reset: Option<String>,
+        /// Whether a token was sent: if not, one raises the limit.
+        with_token: bool,
+    },
+    /// The upstream refuses.
+    #[error("cannot resolve {what}: `{url}` was refused: HTTP status {status}")]
+    Refused {
+        /// The pin.
+        what: String,
+        /// What was asked for.
+        url: String,
+        /// The answer's status.
+        status: u16,
+    },
+    /// An answer that is not what the upstream is known to answer.
+    #[error("cannot resolve {what}: odd answer from `{url}`: {why}")]
+    Odd {
+        /// The pin.
+        what: String,
+        /// What was asked for.
+        url: String,
+        /// What is odd about it.
+        why: String,
+    },
+    /// A package manager installs it; there is nothing to download.
+    #[error("{what} is installed by a package manager: it has no artifact, its lock file lies in the build context")]
+    NotAnArtifact {
+        /// The pin.
+        what: String,
+    },
+}
+
+fn resets(reset: &Option<String>) -> String {
+    reset.as_ref().map(|time| format!(" until {time}")).unwrap_or_default()
+}

@@ -1,0 +1,5 @@
+//! What several test programs share. Each uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+pub mod archives;
+pub mod vendors;
