@@ -270,11 +270,12 @@ fn the_same_export_gives_the_same_blobs_in_every_store() {
         assert_eq!(fs::metadata(cache.path()).expect("the folder").permissions().mode() & 0o777, 0o700);
         let exported = runtime(images(&[&image], &blobs, &Trigger::never().events())).remove(0);
         assert_eq!(fs::read_dir(cache.path().join("spool")).expect("the spool").count(), 0, "nothing is left behind");
+        // Whatever the engine calls it: its configuration on a graph driver, its manifest in containerd's store.
+        assert_eq!(blobs.known(&image.name, image.id()).as_ref(), Some(&exported));
         (exported.config_digest, exported.layers.into_iter().map(|layer| (layer.diff_id, layer.digest)).collect::<Vec<_>>())
     };
     let (config, layers) = export();
     assert_eq!((config, layers.clone()), export());
-    assert_eq!(config, image.id(), "on a graph driver an image is called by its configuration");
     let inspected = run("docker", &["image", "inspect", "--format", "{{json .RootFS.Layers}}", &image.name]);
     let diff_ids: Vec<Digest> = serde_json::from_str(&inspected).expect("diff IDs");
     assert_eq!(layers.iter().map(|(diff_id, _)| *diff_id).collect::<Vec<_>>(), diff_ids);
@@ -322,7 +323,7 @@ fn an_export_that_breaks_off_says_so_and_leaves_nothing() {
     let whole = fs::read(&archive).expect("the archive");
     let blobs = Arc::new(Blobs::open(&folder.path().join("cache")).expect("a store"));
     for (bytes, told) in [
-        (&whole[..whole.len() / 2], "the engine's export broke off"),
+        (&whole[..whole.len() / 2 + 700], "the engine's export broke off"),
         (&whole[..0], "the engine's export is not what was expected: it has no `manifest.json`"),
         (&b"{\"message\":\"no such image\"}"[..], "the engine's export broke off"),
     ] {

@@ -182,10 +182,12 @@ fn parse(export: Incoming, spool: &Spool, found: &mpsc::UnboundedSender<Found>) 
                 if is_json(&head) {
                     if entry.size() <= LARGEST_JSON {
                         entry.read_to_end(&mut head).map_err(broken)?;
+                        whole(head.len() as u64, entry.size())?;
                         contents.json.insert(path, Bytes::from(head));
                     }
                 } else {
                     let layer = spooled(&head, &mut entry, spool)?;
+                    whole(layer.size, entry.size())?;
                     layout::check_name(&path, layer.digest)?;
                     // Nobody listens any more when the work was given up: then the result does not matter.
                     let _ = found.send((path, layer));
@@ -193,6 +195,7 @@ fn parse(export: Incoming, spool: &Spool, found: &mpsc::UnboundedSender<Found>) 
             } else if path.ends_with(".json") && entry.size() <= LARGEST_JSON {
                 let mut text = Vec::new();
                 entry.read_to_end(&mut text).map_err(broken)?;
+                whole(text.len() as u64, entry.size())?;
                 contents.json.insert(path, Bytes::from(text));
             }
         }
@@ -200,6 +203,11 @@ fn parse(export: Incoming, spool: &Spool, found: &mpsc::UnboundedSender<Found>) 
     // The engine is let to finish its last padding.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(broken)?;
     Ok(contents)
+}
+
+/// An archive that ends in the middle of a file is not told by the reader of the file.
+fn whole(read: u64, size: u64) -> Result<(), StoreError> {
+    if read == size { Ok(()) } else { Err(StoreError::Export { source: io::ErrorKind::UnexpectedEof.into() }) }
 }
 
 /// A file in `blobs/` is a layer or JSON. A tar archive may begin with any name, but says `ustar` where docker writes it.
