@@ -59,12 +59,9 @@ impl Engine {
                 let why = format!("it did not tell its version in {} s", PATIENCE.as_secs());
                 Err(EngineError::Unreachable { endpoint: name.clone(), why })
             })?;
-        let needed = parse_api(NEEDED_API);
-        let api = parse_api(&answer.api_version);
-        if api.is_none() || api < needed {
+        let Some((major, minor)) = settle(&answer.api_version) else {
             return Err(EngineError::TooOld { endpoint: name, version: answer.version, api: answer.api_version });
-        }
-        let (major, minor) = api.unwrap_or(NEWEST_API).min(NEWEST_API);
+        };
         let docker = docker(&dialer, ClientVersion { major_version: major, minor_version: minor })
             .map_err(|error| EngineError::from_bollard(&name, "connect to the engine", error))?;
         let system =
@@ -202,8 +199,36 @@ pub(super) fn is_absent(error: &bollard::errors::Error) -> bool {
     matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 404, .. })
 }
 
+/// The API version to speak with an engine whose newest is `api`; none where that is too old.
+fn settle(api: &str) -> Option<(usize, usize)> {
+    let api = parse_api(api)?;
+    (Some(api) >= parse_api(NEEDED_API)).then(|| api.min(NEWEST_API))
+}
+
 /// `1.41` as numbers, which compare as versions do.
 fn parse_api(text: &str) -> Option<(usize, usize)> {
     let (major, minor) = text.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::settle;
+
+    #[test]
+    fn both_sides_know_the_version_that_is_settled_on() {
+        for (engine, settled) in [
+            ("1.40", None),
+            ("1.9", None),
+            ("1.41", Some((1, 41))),
+            ("1.51", Some((1, 51))),
+            ("1.53", Some((1, 53))),
+            ("1.60", Some((1, 53))),
+            ("2.0", Some((1, 53))),
+            ("", None),
+            ("new", None),
+        ] {
+            assert_eq!(settle(engine), settled, "{engine}");
+        }
+    }
 }

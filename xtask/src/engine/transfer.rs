@@ -95,8 +95,11 @@ impl Engine {
 
     fn pull_error(&self, reference: &Reference, error: bollard::errors::Error) -> EngineError {
         let text = error.to_string();
-        let unknown = ["manifest unknown", "not found", "does not exist", "name unknown", "no such manifest"];
-        if is_absent(&error) || unknown.iter().any(|words| text.contains(words)) {
+        let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+        // Registries that hide what they have say "does not exist or may require authorization" for both.
+        let login = says(&["no basic auth credentials", "unauthorized", "401 Unauthorized", "authentication required"]);
+        let unknown = says(&["manifest unknown", "not found", "does not exist", "name unknown", "no such manifest"]);
+        if !login && (unknown || is_absent(&error)) {
             return self.missing(&reference.to_string(), &error);
         }
         self.error(&format!("pull `{reference}`"), error)

@@ -67,6 +67,11 @@ impl Bench {
         tag
     }
 
+    /// A tag that this test makes in another way.
+    pub(crate) fn remove_at_the_end(&self, tag: &str) {
+        self.tags.lock().unwrap().push(tag.to_owned());
+    }
+
     /// A container name of this test; removed at the end.
     pub(crate) fn container(&self, name: &str) -> String {
         let name = self.unique(name);

@@ -5,4 +5,5 @@ mod bench;
 mod builds;
 mod containers;
 mod images;
+mod pulls;
 mod ways;
