@@ -6,7 +6,7 @@ mod tarball;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -222,21 +222,23 @@ fn read_entry(path: &Path, kind: fs::FileType) -> Result<Entry, ContextError> {
     if !kind.is_file() {
         return Err(ContextError::Special(path.to_owned()));
     }
-    let bytes = fs::read(path).map_err(failed)?;
-    let executable = is_executable(path, &bytes).map_err(failed)?;
-    Ok(Entry::File { executable, bytes: bytes.into() })
+    let mut file = fs::File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(Entry::File { executable: is_executable(&metadata, &bytes), bytes: bytes.into() })
 }
 
 #[cfg(unix)]
-fn is_executable(path: &Path, _: &[u8]) -> io::Result<bool> {
+fn is_executable(metadata: &fs::Metadata, _: &[u8]) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    Ok(fs::metadata(path)?.permissions().mode() & 0o100 != 0)
+    metadata.permissions().mode() & 0o100 != 0
 }
 
 /// Windows keeps no such bit: scripts and programs for Linux are told by how they begin.
 #[cfg(not(unix))]
-fn is_executable(_: &Path, bytes: &[u8]) -> io::Result<bool> {
-    Ok(bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF"))
+fn is_executable(_: &fs::Metadata, bytes: &[u8]) -> bool {
+    bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF")
 }
 
 #[cfg(test)]

@@ -156,7 +156,8 @@ fn make(source: &LayerSource, spec: &ImageSpec, spool_dir: &Path) -> Result<Arch
 impl Archive {
     /// The whole archive. The spooled file goes with the reader.
     pub fn into_reader(self) -> impl AsyncRead + Send + Unpin + 'static {
-        let layer = tokio::fs::File::from_std(self.layer);
+        // Every read of a file is a hop to another thread: few and large ones.
+        let layer = tokio::io::BufReader::with_capacity(1 << 20, tokio::fs::File::from_std(self.layer));
         Cursor::new(self.head).chain(layer).chain(Cursor::new(self.tail))
     }
 }
