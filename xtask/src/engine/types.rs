@@ -59,7 +59,8 @@ impl std::fmt::Debug for SecretBytes {
 /// One build.
 #[derive(Debug, Clone)]
 pub struct BuildRequest {
-    /// What the result is tagged with, in full; the first is the stage tag.
+    /// What the result is tagged with, in full; the first is the stage tag. Without any, the result stays in the build
+    /// cache and is no image.
     pub tags: Vec<String>,
     /// The context: a tar archive with the Dockerfile in it.
     pub context: bytes::Bytes,

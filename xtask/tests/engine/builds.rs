@@ -1,6 +1,7 @@
 //! Builds.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 use xtask::engine::{BuildEvent, EngineError, SecretBytes, VertexState};
@@ -185,6 +186,8 @@ fn a_layer_copied_whole_has_one_diff_id_on_every_parent() {
             .await;
         built.expect("the third parent is built");
 
+        // A tag that moves would leave an image without a name behind.
+        static COPIES: AtomicUsize = AtomicUsize::new(0);
         let owned = |path, bytes, mode| File { path, bytes, mode, owner: 1001 };
         let rootfs = [
             File { path: "rootfs/", bytes: b"" as &[u8], mode: 0o755, owner: 0 },
@@ -201,7 +204,7 @@ fn a_layer_copied_whole_has_one_diff_id_on_every_parent() {
         for copy in ["COPY rootfs/ /".to_owned(), format!("COPY --from={artifact} / /")] {
             let mut diff_ids = Vec::new();
             for parent in &parents {
-                let tag = bench.tag("copied");
+                let tag = bench.tag(&format!("copied-{}", COPIES.fetch_add(1, Ordering::Relaxed)));
                 let mut build = request(&format!("FROM {parent}\n{copy}\n"), &rootfs);
                 build.tags = vec![tag.clone()];
                 build.no_cache = true;

@@ -110,15 +110,18 @@ fn solve_request(request: &BuildRequest, session: &str, context: &str) -> SolveR
     if request.no_cache {
         attributes.insert("no-cache".to_owned(), String::new());
     }
-    // The result of a build without a tag stays in the build cache only; an empty name would be refused.
-    let name = (!request.tags.is_empty()).then(|| ("name".to_owned(), request.tags.join(",")));
+    // Without a tag the result stays in the build cache: an exporter would leave an image without a name behind.
+    let (exporter, exporter_attributes) = match request.tags.as_slice() {
+        [] => (String::new(), HashMap::new()),
+        tags => ("moby".to_owned(), HashMap::from([("name".to_owned(), tags.join(","))])),
+    };
     SolveRequest {
         r#ref: unique(),
         session: session.to_owned(),
         frontend: "dockerfile.v0".to_owned(),
         frontend_attrs: attributes,
-        exporter_deprecated: "moby".to_owned(),
-        exporter_attrs_deprecated: name.into_iter().collect(),
+        exporter_deprecated: exporter,
+        exporter_attrs_deprecated: exporter_attributes,
         cache: Some(CacheOptions::default()),
         ..SolveRequest::default()
     }
@@ -143,9 +146,12 @@ fn failure(endpoint: &str, status: &Status, progress: &Progress) -> EngineError 
     }
     let message = status.message().to_owned();
     let failed = progress.failed();
-    let last = failed.as_ref().and_then(|step| step.tail.iter().rev().find(|line| is_no_space(line)));
-    if let Some(detail) = is_no_space(&message).then_some(&message).or(last) {
-        return EngineError::NoSpace { endpoint: endpoint.to_owned(), detail: detail.clone() };
+    let printed = failed.as_ref().and_then(|step| {
+        let line = step.tail.iter().rev().find(|line| is_no_space(line))?;
+        Some(format!("`{}` printed `{}`", step.name, line.trim()))
+    });
+    if let Some(detail) = is_no_space(&message).then(|| message.clone()).or(printed) {
+        return EngineError::NoSpace { endpoint: endpoint.to_owned(), detail };
     }
     if status.code() == tonic::Code::Cancelled || message.ends_with("context canceled") {
         return EngineError::Cancelled;
