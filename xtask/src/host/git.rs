@@ -1,0 +1,139 @@
+//! The commit that is built, as git tells it.
+
+use std::path::Path;
+
+use tokio::process::Command;
+
+use super::HostError;
+
+/// The commit that is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitFacts {
+    /// The commit's id: 40 hexadecimal digits (64 in a repository of the newer format).
+    pub revision: String,
+    /// Its first 7 digits.
+    pub short: String,
+    /// Whether anything in the folder differs from the commit, files that git does not know included.
+    pub dirty: bool,
+    /// What differs, at most ten paths, for a message.
+    pub changed: Vec<String>,
+    /// The branch; none when detached.
+    pub branch: Option<String>,
+}
+
+/// What `git status` says of the folder `root`. None: no git, no repository or no commit yet. Variables that point git to
+/// another repository (`GIT_DIR`, …) are not handed on: what counts is where the files lie.
+///
+/// # Errors
+/// There is a repository, and git does not tell about it (it belongs to somebody else, it is broken).
+pub async fn facts(root: &Path) -> Result<Option<GitFacts>, HostError> {
+    let mut git = Command::new("git");
+    // No locks and no programs that the repository's configuration names: a report has no side effects.
+    git.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "status", "--porcelain=v2", "--branch", "-z", "--", "."]);
+    for (name, _) in std::env::vars_os() {
+        // GIT_CONFIG_* stay: that is how CI says `safe.directory`.
+        if name.to_str().is_some_and(|name| name.starts_with("GIT_") && !name.starts_with("GIT_CONFIG")) {
+            git.env_remove(name);
+        }
+    }
+    git.env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C").stdin(std::process::Stdio::null()).kill_on_drop(true);
+    let output = match git.output().await {
+        Ok(output) => output,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(HostError::Git { path: root.to_owned(), why: error.to_string() }),
+    };
+    if output.status.success() {
+        return Ok(parse(&String::from_utf8_lossy(&output.stdout)));
+    }
+    let error = String::from_utf8_lossy(&output.stderr);
+    if error.contains("not a git repository") {
+        return Ok(None);
+    }
+    let why = error.lines().next().unwrap_or("no reason given").trim_start_matches("fatal: ").to_owned();
+    Err(HostError::Git { path: root.to_owned(), why })
+}
+
+/// Reads `git status --porcelain=v2 --branch -z`. (git-status(1))
+fn parse(status: &str) -> Option<GitFacts> {
+    let (mut revision, mut branch, mut changed, mut dirty) = (None, None, Vec::new(), false);
+    let mut records = status.split('\0').filter(|record| !record.is_empty());
+    while let Some(record) = records.next() {
+        if let Some(header) = record.strip_prefix("# ") {
+            match header.split_once(' ') {
+                Some(("branch.oid", oid)) if oid != "(initial)" => revision = Some(oid.to_owned()),
+                Some(("branch.head", head)) if head != "(detached)" => branch = Some(head.to_owned()),
+                _ => {}
+            }
+            continue;
+        }
+        // The number of fields before the path, by kind of record.
+        let fields = match record.as_bytes().first() {
+            Some(b'1') => 8,
+            Some(b'2') => 9,
+            Some(b'u') => 10,
+            _ => 1,
+        };
+        if record.starts_with('2') {
+            records.next(); // the path that it had before
+        }
+        dirty = true;
+        if let (Some(path), true) = (record.splitn(fields + 1, ' ').nth(fields), changed.len() < 10) {
+            changed.push(path.to_owned());
+        }
+    }
+    let revision = revision?;
+    Some(GitFacts { short: revision.chars().take(7).collect(), revision, dirty, changed, branch })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OID: &str = "449948a0123456789abcdef0123456789abcdef0";
+
+    #[test]
+    fn what_status_says() {
+        let head = format!("# branch.oid {OID}\0# branch.head main\0# branch.upstream origin/main\0");
+        let clean = parse(&head).expect("a commit");
+        assert_eq!((clean.revision.as_str(), clean.short.as_str(), clean.dirty), (OID, "449948a", false));
+        assert_eq!(clean.branch.as_deref(), Some("main"));
+        let zeros = "0000000000000000000000000000000000000000";
+        for (record, path) in [
+            (format!("1 .M N... 100644 100644 100644 {zeros} {zeros} a file"), "a file"),
+            (format!("2 R. N... 100644 100644 100644 {zeros} {zeros} R100 new\0old"), "new"),
+            (format!("u UU N... 100644 100644 100644 100644 {zeros} {zeros} {zeros} both"), "both"),
+            ("? untracked".to_owned(), "untracked"),
+        ] {
+            let facts = parse(&format!("{head}{record}\0")).expect("a commit");
+            assert_eq!((facts.dirty, facts.changed), (true, vec![path.to_owned()]), "{record}");
+        }
+        assert_eq!(parse("# branch.oid (initial)\0# branch.head main\0? a\0"), None);
+        assert_eq!(parse(&format!("# branch.oid {OID}\0# branch.head (detached)\0")).expect("a commit").branch, None);
+    }
+
+    async fn git(root: &Path, args: &[&str]) {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(root).args(["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]).args(args);
+        assert!(git.env_remove("GIT_DIR").output().await.expect("git runs").status.success(), "{args:?}");
+    }
+
+    #[tokio::test]
+    async fn a_real_repository() {
+        let root = tempfile::tempdir().expect("a folder");
+        let root = root.path();
+        assert_eq!(facts(root).await.expect("no error"), None, "no repository");
+        git(root, &["init", "-q", "-b", "main"]).await;
+        assert_eq!(facts(root).await.expect("no error"), None, "no commit");
+        std::fs::create_dir(root.join("sub")).expect("created");
+        std::fs::write(root.join("sub/file"), "one").expect("written");
+        git(root, &["add", "."]).await;
+        git(root, &["commit", "-q", "-m", "one"]).await;
+        let clean = facts(root).await.expect("no error").expect("a commit");
+        assert_eq!((clean.revision.len(), clean.dirty, clean.branch.as_deref()), (40, false, Some("main")));
+        std::fs::write(root.join("outside"), "new").expect("written");
+        let sub = facts(&root.join("sub")).await.expect("no error").expect("a commit");
+        assert_eq!(sub, clean, "what lies outside the folder does not count");
+        let dirty = facts(root).await.expect("no error").expect("a commit");
+        assert_eq!((dirty.dirty, dirty.changed), (true, vec!["outside".to_owned()]));
+    }
+}

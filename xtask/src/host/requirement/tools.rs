@@ -1,0 +1,49 @@
+//! Programs that commands start, the Debian packages they come from, and why they are needed.
+
+/// What a program is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Running an engine on this machine.
+    Engine,
+    /// Making a base image of Debian's packages (profile `offline`).
+    Bootstrap,
+    /// `cargo xtask test`.
+    Test,
+}
+
+/// A program and where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tool {
+    /// The program: it is there when it is on the `PATH` or in a system folder.
+    pub program: &'static str,
+    /// Debian's package.
+    pub package: &'static str,
+    /// What it is needed for.
+    pub purpose: Purpose,
+    /// The same in words.
+    pub why: &'static str,
+}
+
+/// Every program that `setup` can install.
+pub const TOOLS: [Tool; 12] = [
+    tool("dockerd", "docker.io", Purpose::Engine, "building and running images"),
+    tool("iptables", "iptables", Purpose::Engine, "the engine's network"),
+    tool("mmdebstrap", "mmdebstrap", Purpose::Bootstrap, "a base image without a registry"),
+    tool("docker-registry", "docker-registry", Purpose::Test, "registries on loopback to push to"),
+    tool("skopeo", "skopeo", Purpose::Test, "a second opinion on what was pushed"),
+    tool("htpasswd", "apache2-utils", Purpose::Test, "a registry that asks for a password"),
+    tool("ssh", "openssh-client", Purpose::Test, "logging in to containers, engines behind ssh"),
+    tool("sshd", "openssh-server", Purpose::Test, "engines behind ssh"),
+    tool("chromium", "chromium", Purpose::Test, "looking at the workbench as a person does"),
+    tool("busybox", "busybox-static", Purpose::Test, "images of one file, to test the engine with"),
+    tool("openssl", "openssl", Purpose::Test, "certificates for registries and proxies of our own"),
+    tool("git", "git", Purpose::Test, "repositories for tests"),
+];
+
+const fn tool(program: &'static str, package: &'static str, purpose: Purpose, why: &'static str) -> Tool {
+    Tool { program, package, purpose, why }
+}
+
+pub(super) fn of(purpose: Purpose) -> impl Iterator<Item = &'static Tool> {
+    TOOLS.iter().filter(move |tool| tool.purpose == purpose)
+}

@@ -1,0 +1,288 @@
+//! An engine of our own, where nothing else starts one: started in a session of its own, and stopped by nobody but us.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+use crate::event::{Event, Events};
+use crate::failure::Exit;
+use crate::host::places::Places;
+use crate::host::program::{Asked, Call};
+use crate::host::{Authority, HostError, Mend, os};
+
+/// The engine's default socket.
+const SOCKET: &str = "/var/run/docker.sock";
+/// Where dockerd writes its process id.
+const PID_FILE: &str = "/var/run/docker.pid";
+/// How long an engine may take to answer, and to stop (it stops its containers first).
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// An engine that we started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Started {
+    /// Its process.
+    pub(super) pid: u32,
+    /// What it says.
+    pub(super) log: PathBuf,
+}
+
+/// What became of the engine that we started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// There is none, or it has ended already.
+    NotRunning,
+    /// It has ended now.
+    Ended {
+        /// Its process.
+        pid: u32,
+    },
+}
+
+/// A process that no other can be taken for: process ids and start times come again after a reboot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Process {
+    pid: u32,
+    /// In clock ticks after the boot (proc(5), stat, field 22).
+    start_time: u64,
+    boot: String,
+}
+
+impl Process {
+    /// The living process `pid`, if it is a `dockerd`.
+    fn dockerd(pid: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name stands in parentheses and may contain anything.
+        let (head, fields) = stat.rsplit_once(')')?;
+        let (_, name) = head.split_once('(')?;
+        let mut fields = fields.split_whitespace();
+        let state = fields.next()?;
+        let start_time = fields.nth(18)?.parse().ok()?;
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+        (name == "dockerd" && !matches!(state, "Z" | "X")).then_some(Self { pid, start_time, boot })
+    }
+
+    fn lives(&self) -> bool {
+        Self::dockerd(self.pid).as_ref() == Some(self)
+    }
+}
+
+fn record(places: &Places) -> PathBuf {
+    places.state_path().join("dockerd.json")
+}
+
+/// Starts `dockerd` and waits until it answers; none where one answers already.
+///
+/// # Errors
+/// It is not installed, or ends, or does not answer in time.
+pub(super) async fn start(
+    authority: Authority,
+    places: &Places,
+    step: &str,
+    events: &Events,
+) -> Result<Option<Started>, HostError> {
+    if answers(Path::new(SOCKET)).await {
+        return Ok(None);
+    }
+    let dockerd = os::installed("dockerd").ok_or_else(|| HostError::Missing {
+        what: "no program `dockerd`".into(),
+        needed_for: "building and running images".into(),
+        mend: Mend::apt(&["docker.io", "iptables"]),
+    })?;
+    let log = places.logs()?.join("dockerd.log");
+    let output = std::fs::File::create(&log).map_err(HostError::io("create", &log))?;
+    let errors = output.try_clone().map_err(HostError::io("open", &log))?;
+    events.emit(Event::StepProgress { step: step.to_owned(), current: "starting dockerd".into(), done: 0, total: 0 });
+    // setsid(1): no terminal's end and no Ctrl-C in it reaches the engine.
+    let mut command = Command::new("setsid");
+    if authority == Authority::Sudo {
+        command.args(["sudo", "-n", "--"]);
+    }
+    command.arg(dockerd).args(socket_group(authority));
+    command.stdin(Stdio::null()).stdout(output).stderr(errors);
+    let mut child = Asked::new(command.spawn().map_err(HostError::io("start", Path::new("setsid")))?);
+    let call = Call { program: "dockerd", needed_for: "building and running images", exit: Exit::Missing };
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !answers(Path::new(SOCKET)).await {
+        if let Some(status) = child.ended().map_err(HostError::io("start", Path::new("dockerd")))? {
+            return Err(call.failed(&status.to_string(), last_lines(&log), Some(log)));
+        }
+        if tokio::time::Instant::now() > deadline {
+            let status = format!("no answer within {} seconds", PATIENCE.as_secs());
+            return Err(call.failed(&status, last_lines(&log), Some(log)));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let pid = std::fs::read_to_string(PID_FILE).ok().and_then(|pid| pid.trim().parse().ok());
+    let process = pid.and_then(Process::dockerd).ok_or_else(|| HostError::Malformed {
+        path: PID_FILE.into(),
+        why: "an engine answers, and this names no process of it".into(),
+    })?;
+    let path = record(places);
+    let json = serde_json::to_vec(&process).map_err(std::io::Error::from);
+    json.and_then(|json| std::fs::write(&path, json)).map_err(HostError::io("write", &path))?;
+    child.let_go();
+    Ok(Some(Started { pid: process.pid, log }))
+}
+
+/// Lets our own group talk to an engine that sudo starts.
+#[cfg(unix)]
+fn socket_group(authority: Authority) -> Vec<String> {
+    match authority {
+        Authority::Sudo => vec!["--group".to_owned(), rustix::process::getegid().as_raw().to_string()],
+        Authority::Root | Authority::None => Vec::new(),
+    }
+}
+
+#[cfg(not(unix))]
+fn socket_group(_: Authority) -> Vec<String> {
+    Vec::new()
+}
+
+/// Has systemd start the engine, now and at every boot. It answers when systemctl returns (`Type=notify`).
+///
+/// # Errors
+/// systemctl fails: the engine does not come up.
+pub(super) async fn by_systemd(authority: Authority, step: &str, events: &Events) -> Result<(), HostError> {
+    let current = "systemctl enable --now docker";
+    events.emit(Event::StepProgress { step: step.to_owned(), current: current.into(), done: 0, total: 0 });
+    let mut command = authority.command("systemctl");
+    command.args(["enable", "--now", "docker"]);
+    let call = Call { program: current, needed_for: "building and running images", exit: Exit::Missing };
+    let line = |_, line: &str| events.emit(Event::StepLog { step: step.to_owned(), line: line.to_owned() });
+    call.run(command, line).await.map_err(|error| match error {
+        HostError::Program { program, status, output, log, exit, .. } => {
+            HostError::Program { program, status, output, log, exit, hint: Some("journalctl -u docker".into()) }
+        }
+        other => other,
+    })
+}
+
+/// Stops the engine that we started, if it is still the same process, and waits for its end. Any other engine is left
+/// alone.
+///
+/// # Errors
+/// It may not be stopped, or does not end.
+pub async fn stop_engine(places: &Places) -> Result<Stopped, HostError> {
+    let path = record(places);
+    let Ok(json) = std::fs::read(&path) else { return Ok(Stopped::NotRunning) };
+    let process: Option<Process> = serde_json::from_slice(&json).ok();
+    let Some(process) = process.filter(Process::lives) else {
+        std::fs::remove_file(&path).map_err(HostError::io("remove", &path))?;
+        return Ok(Stopped::NotRunning);
+    };
+    let mut kill = Authority::find().await.command("kill");
+    kill.args(["-TERM", &process.pid.to_string()]);
+    let call = Call { program: "kill", needed_for: "stopping the engine", exit: Exit::Missing };
+    call.run(kill, |_, _| ()).await?;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while process.lives() {
+        if tokio::time::Instant::now() > deadline {
+            let call = Call { program: "dockerd", ..call };
+            let status = format!("process {} does not end within {} seconds", process.pid, PATIENCE.as_secs());
+            return Err(call.failed(&status, Vec::new(), None));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    std::fs::remove_file(&path).map_err(HostError::io("remove", &path))?;
+    Ok(Stopped::Ended { pid: process.pid })
+}
+
+fn last_lines(log: &Path) -> Vec<String> {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(10)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// Whether an engine answers `GET /_ping`. (Docker Engine API: needs neither a version nor authentication.)
+#[cfg(unix)]
+async fn answers(socket: &Path) -> bool {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let ping = async {
+        let mut stream = tokio::net::UnixStream::connect(socket).await?;
+        stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        stream.take(4096).read_to_end(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(5), ping).await;
+    matches!(answer, Ok(Ok(answer)) if answer.starts_with(b"HTTP/1.") && answer[8..].starts_with(b" 200"))
+}
+
+#[cfg(not(unix))]
+async fn answers(_: &Path) -> bool {
+    false
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+
+    /// Places of its own, and a process that calls itself `dockerd`.
+    fn stage() -> (tempfile::TempDir, Places, std::process::Child) {
+        let home = tempfile::tempdir().expect("a folder");
+        let text = home.path().display().to_string();
+        let places = Places::from_env(&|name| (name == "HOME").then(|| text.clone())).expect("a home");
+        places.state().expect("a folder");
+        let program = home.path().join("dockerd");
+        std::fs::copy("/bin/sleep", &program).expect("copied");
+        let child = std::process::Command::new(program).arg("600").spawn().expect("started");
+        (home, places, child)
+    }
+
+    fn write(places: &Places, process: &Process) {
+        std::fs::write(record(places), serde_json::to_vec(process).expect("JSON")).expect("written");
+    }
+
+    #[tokio::test]
+    async fn our_engine_is_stopped() {
+        let (_home, places, mut child) = stage();
+        assert_eq!(stop_engine(&places).await.expect("no error"), Stopped::NotRunning, "no record");
+        let process = Process::dockerd(child.id()).expect("it lives");
+        write(&places, &process);
+        assert_eq!(stop_engine(&places).await.expect("stopped"), Stopped::Ended { pid: child.id() });
+        assert!(!child.wait().expect("waited").success());
+        assert!(!record(&places).exists());
+    }
+
+    #[tokio::test]
+    async fn another_process_is_left_alone() {
+        let (_home, places, mut child) = stage();
+        let process = Process::dockerd(child.id()).expect("it lives");
+        for other in [
+            Process { start_time: process.start_time - 1, ..process.clone() },
+            Process { boot: "another".into(), ..process.clone() },
+            Process { pid: std::process::id(), ..process.clone() },
+        ] {
+            write(&places, &other);
+            assert_eq!(stop_engine(&places).await.expect("no error"), Stopped::NotRunning, "{other:?}");
+            assert!(process.lives() && !record(&places).exists(), "{other:?}");
+        }
+        child.kill().and_then(|()| child.wait()).expect("ended");
+        assert!(!process.lives());
+    }
+
+    #[tokio::test]
+    async fn who_answers() {
+        let home = tempfile::tempdir().expect("a folder");
+        let socket = home.path().join("socket");
+        assert!(!answers(&socket).await, "nobody");
+        for (answer, is_engine) in [("HTTP/1.0 200 OK\r\n\r\nOK", true), ("HTTP/1.1 500 No\r\n\r\n", false), ("", false)] {
+            let _ = std::fs::remove_file(&socket);
+            let listener = tokio::net::UnixListener::bind(&socket).expect("bound");
+            let engine = async {
+                use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                stream.read_exact(&mut [0; 37]).await.expect("a request");
+                stream.write_all(answer.as_bytes()).await.expect("answered");
+            };
+            assert_eq!(tokio::join!(answers(&socket), engine).0, is_engine, "{answer}");
+        }
+    }
+}
