@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub struct OsRelease {
     /// `debian`
     pub id: String,
+    /// The first number of `VERSION_ID`: 12 of `12`, 24 of `24.04`.
+    pub version: Option<u32>,
     /// `ID_LIKE`: `ubuntu debian`
     pub like: Vec<String>,
     /// `Debian GNU/Linux 12 (bookworm)`
@@ -23,8 +25,9 @@ impl OsRelease {
         };
         let id = value("ID").unwrap_or_else(|| "linux".to_owned());
         let like = value("ID_LIKE").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        let version = value("VERSION_ID").and_then(|version| version.split('.').next()?.parse().ok());
         let name = value("PRETTY_NAME").unwrap_or_else(|| id.clone());
-        Self { id, like, name }
+        Self { id, version, like, name }
     }
 
     /// This machine's.
@@ -32,7 +35,10 @@ impl OsRelease {
         let text = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|file| std::fs::read_to_string(file).ok());
         match text {
             Some(text) => Self::parse(&text),
-            None => Self { id: std::env::consts::OS.to_owned(), like: Vec::new(), name: std::env::consts::OS.to_owned() },
+            None => {
+                let id = std::env::consts::OS.to_owned();
+                Self { name: id.clone(), id, version: None, like: Vec::new() }
+            }
         }
     }
 

@@ -5,8 +5,9 @@ mod tools;
 use std::path::{Path, PathBuf};
 
 use super::entrypoint::Toolchain;
+use super::os::installed;
 use super::places::Places;
-use super::{HostError, Mend, os};
+use super::{HostError, Mend, OsRelease};
 use crate::engine::EngineInfo;
 use crate::oci::Platform;
 
@@ -62,7 +63,7 @@ pub struct Survey<'a> {
     pub tests: bool,
 }
 
-/// Looks at everything, in the order of a table for people. Changes nothing.
+/// Looks at everything, in the order of a table for people. Changes nothing, but that our folders are there afterwards.
 pub async fn survey(asked: &Survey<'_>) -> Vec<Requirement> {
     let mut rows = vec![engine(asked.engine)];
     if let Some(root) = asked.engine_root {
@@ -75,13 +76,14 @@ pub async fn survey(asked: &Survey<'_>) -> Vec<Requirement> {
         rows.push(toolchain(Toolchain::find(asked.root, asked.platform).await, asked.platform));
     }
     rows.push(git(asked.root).await);
+    let os = OsRelease::read();
     if let Some(suite) = asked.bootstrap {
-        rows.extend(tools::of(Purpose::Bootstrap).map(tool));
+        rows.extend(tools::of(Purpose::Bootstrap).map(|one| tool(one, &os)));
         rows.push(keyring(suite, Path::new("/usr/share/keyrings")));
         rows.extend(foreign(asked.platform));
     }
     if asked.tests {
-        rows.extend(tools::of(Purpose::Test).map(tool));
+        rows.extend(tools::of(Purpose::Test).map(|one| tool(one, &os)));
     }
     rows
 }
@@ -125,7 +127,7 @@ fn toolchain(found: Result<Toolchain, HostError>, platform: Platform) -> Require
 }
 
 async fn git(root: &Path) -> Requirement {
-    let found = match (os::installed("git"), super::git::facts(root).await) {
+    let found = match (installed("git"), super::git::facts(root).await) {
         (None, _) => Err("no program `git`".to_owned()),
         (Some(_), Err(error)) => Err(error.to_string()),
         (Some(_), Ok(None)) => Err("no commit here".to_owned()),
@@ -135,13 +137,13 @@ async fn git(root: &Path) -> Requirement {
     Requirement { name: "git".into(), found, needed_for, mend: Mend::apt(&["git"]) }
 }
 
-fn tool(tool: &Tool) -> Requirement {
-    let found = os::installed(tool.program).map(|path| path.display().to_string());
+fn tool(tool: &Tool, os: &OsRelease) -> Requirement {
+    let found = installed(tool.program).map(|path| path.display().to_string());
     Requirement {
         name: tool.program.into(),
         found: found.ok_or_else(|| format!("no program `{}`", tool.program)),
         needed_for: tool.why.into(),
-        mend: Mend::apt(&[tool.package]),
+        mend: Mend::apt(&[tool.package_on(os)]),
     }
 }
 

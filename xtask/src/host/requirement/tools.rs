@@ -1,5 +1,7 @@
 //! Programs that commands start, the Debian packages they come from, and why they are needed.
 
+use crate::host::OsRelease;
+
 /// What a program is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
@@ -16,7 +18,7 @@ pub enum Purpose {
 pub struct Tool {
     /// The program: it is there when it is on the `PATH` or in a system folder.
     pub program: &'static str,
-    /// Debian's package.
+    /// Debian's package; see [`Tool::package_on`].
     pub package: &'static str,
     /// What it is needed for.
     pub purpose: Purpose,
@@ -24,11 +26,21 @@ pub struct Tool {
     pub why: &'static str,
 }
 
+impl Tool {
+    /// The package on `os`: from Debian 13 on, the engine and its client are two.
+    pub fn package_on(&self, os: &OsRelease) -> &'static str {
+        // Testing and unstable have no version.
+        let is_split = os.id == "debian" && os.version.is_none_or(|version| version >= 13);
+        if self.program == "docker" && is_split { "docker-cli" } else { self.package }
+    }
+}
+
 /// Every program that `setup` can install.
 pub const TOOLS: [Tool; 12] = [
     tool("dockerd", "docker.io", Purpose::Engine, "building and running images"),
     tool("iptables", "iptables", Purpose::Engine, "the engine's network"),
     tool("mmdebstrap", "mmdebstrap", Purpose::Bootstrap, "a base image without a registry"),
+    tool("docker", "docker.io", Purpose::Test, "a second opinion on what was built"),
     tool("docker-registry", "docker-registry", Purpose::Test, "registries on loopback to push to"),
     tool("skopeo", "skopeo", Purpose::Test, "a second opinion on what was pushed"),
     tool("htpasswd", "apache2-utils", Purpose::Test, "a registry that asks for a password"),
@@ -37,7 +49,6 @@ pub const TOOLS: [Tool; 12] = [
     tool("chromium", "chromium", Purpose::Test, "looking at the workbench as a person does"),
     tool("busybox", "busybox-static", Purpose::Test, "images of one file, to test the engine with"),
     tool("openssl", "openssl", Purpose::Test, "certificates for registries and proxies of our own"),
-    tool("git", "git", Purpose::Test, "repositories for tests"),
 ];
 
 const fn tool(program: &'static str, package: &'static str, purpose: Purpose, why: &'static str) -> Tool {

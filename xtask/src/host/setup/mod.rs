@@ -120,7 +120,13 @@ pub fn plan(facts: &SetupFacts) -> Result<SetupPlan, HostError> {
     let wants_engine = facts.engine == EngineState::Silent;
     let wanted = |purpose| if purpose == Purpose::Engine { wants_engine } else { facts.purposes.contains(&purpose) };
     let missing = TOOLS.iter().filter(|tool| wanted(tool.purpose) && !facts.programs.contains(tool.program));
-    let mut apt: Vec<Package> = missing.map(|tool| Package { name: tool.package, why: tool.why }).collect();
+    let mut apt: Vec<Package> = Vec::new();
+    for tool in missing {
+        let name = tool.package_on(&facts.os);
+        if !apt.iter().any(|package| package.name == name) {
+            apt.push(Package { name, why: tool.why });
+        }
+    }
     // Ubuntu's mmdebstrap does not bring the keys of Debian's archive.
     if facts.os.id != "debian" && apt.iter().any(|package| package.name == "mmdebstrap") {
         apt.push(Package { name: "debian-archive-keyring", why: "the keys that Debian's packages are signed with" });
@@ -218,6 +224,11 @@ mod tests {
 
     const DEBIAN: &str = "ID=debian\n";
 
+    /// Every program but this one.
+    fn others(program: &str) -> Vec<&'static str> {
+        TOOLS.iter().map(|tool| tool.program).filter(|other| *other != program).collect()
+    }
+
     #[test]
     fn what_would_be_done() {
         use EngineState::{Answers, Denied, Elsewhere, Silent};
@@ -256,6 +267,16 @@ mod tests {
                 "Ubuntu",
                 facts("ID=ubuntu\nID_LIKE=debian\n", answers(), Init::Systemd, &[], &offline),
                 vec!["apt-get update", "apt-get install -y --no-install-recommends mmdebstrap debian-archive-keyring"],
+            ),
+            (
+                "the client comes with the engine",
+                facts("ID=debian\nVERSION_ID=\"12\"\n", Silent, Init::None, &others("docker"), &[Purpose::Test]),
+                vec!["apt-get update", "apt-get install -y --no-install-recommends docker.io", "setsid dockerd"],
+            ),
+            (
+                "the client has a package of its own",
+                facts("ID=debian\nVERSION_ID=\"13\"\n", answers(), Init::None, &others("docker"), &[Purpose::Test]),
+                vec!["apt-get update", "apt-get install -y --no-install-recommends docker-cli"],
             ),
             ("Fedora with all it needs", facts("ID=fedora\n", answers(), Init::Systemd, &["mmdebstrap"], &offline), vec![]),
         ] {
