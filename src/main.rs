@@ -1,1 +1,45 @@
-fn main() {}
+//! PID 1 of every Gantry image: starts, supervises and stops the services of a workspace.
+//!
+//! Settings → services → supervisor → exit code.
+
+mod access;
+mod account;
+mod cli;
+mod failure;
+mod files;
+mod health;
+mod log;
+mod places;
+mod services;
+mod settings;
+mod supervisor;
+
+use crate::cli::Command;
+use crate::failure::Failure;
+use crate::log::Log;
+use crate::settings::Settings;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let log = Log::new(settings::log_format());
+    let ended = match Command::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Run) => run(&log),
+        Ok(Command::Check) => cli::check(&log),
+        Ok(Command::Health) => health::ask(&log),
+        Ok(Command::Help) => cli::help(&log),
+        Ok(Command::Version) => cli::version(&log),
+        Err(failure) => Err(failure),
+    };
+    ExitCode::from(ended.unwrap_or_else(|failure| failure.report(&log)))
+}
+
+/// Runs the workspace until it ends and returns its exit code.
+fn run(log: &Log) -> Result<u8, Failure> {
+    // From here on no signal is lost, not even one that arrives during the re-exec.
+    let signals = supervisor::Signals::block()?;
+    let sources = settings::Sources::sealed()?;
+    let settings = Settings::read(&sources)?;
+    settings.notes.iter().for_each(|note| log.warning(note));
+    let services = services::prepare(&settings, log)?;
+    supervisor::run(services, signals, settings.grace, log)
+}

@@ -1,0 +1,59 @@
+//! Files and folders whose owner and mode matter.
+
+use nix::fcntl::OFlag;
+use nix::unistd::{Gid, Uid, fchown};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+/// Makes sure that `path` is a folder of this process's user with `mode`, and no link.
+///
+/// # Errors
+/// It cannot be created, or is something else or somebody else's.
+pub(crate) fn folder(path: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_dir() {
+        return Err(io::Error::other("is no folder"));
+    }
+    if found.uid() != Uid::effective().as_raw() {
+        let owner = crate::account::owner_name(found.uid(), found.gid());
+        return Err(io::Error::other(format!("belongs to {owner}")));
+    }
+    // Created with the mask applied, or found with another mode.
+    if found.mode() & 0o7777 != mode { fs::set_permissions(path, Permissions::from_mode(mode)) } else { Ok(()) }
+}
+
+/// Writes a file beside its place and renames it, so that nobody ever sees half of it or follows a link.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn write(path: &Path, content: &[u8], mode: u32, owner: Option<(Uid, Gid)>) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".gantry-new");
+    let beside = path.with_file_name(name);
+    let written = || {
+        // Left over from a start that was killed.
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).custom_flags(flags.bits()).open(&beside)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        if let Some((uid, gid)) = owner {
+            fchown(&file, Some(uid), Some(gid))?;
+        }
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    written().inspect_err(|_| {
+        // The first error tells more than one of the clean-up.
+        let _ = fs::remove_file(&beside);
+    })
+}

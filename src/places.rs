@@ -1,0 +1,46 @@
+//! Where things are in the images.
+
+use crate::failure::Failure;
+use crate::files;
+use nix::unistd::Uid;
+use std::path::{Path, PathBuf};
+
+pub(crate) const SSHD: &str = "/usr/sbin/sshd";
+pub(crate) const SSH_KEYGEN: &str = "/usr/bin/ssh-keygen";
+/// The privilege separation folder that is compiled into Debian's sshd.
+pub(crate) const SSHD_RUN: &str = "/run/sshd";
+pub(crate) const HOST_KEYS: &str = "/etc/ssh";
+/// Microsoft's VS Code server.
+pub(crate) const VSCODE_SERVER: &str = "/opt/vscode-server/bin/code-server";
+/// Coder's code-server.
+pub(crate) const CODE_SERVER: &str = "/opt/code-server/bin/code-server";
+/// The extensions that the image brings along.
+pub(crate) const BAKED_EXTENSIONS: &str = "/opt/vscode-extensions";
+
+/// The folder for what lives as long as the container: `/run/gantry`, or one in `/tmp` for an ordinary user,
+/// who may not write to `/run`.
+pub(crate) fn runtime() -> PathBuf {
+    let own = Uid::effective();
+    if own.is_root() { "/run/gantry".into() } else { format!("/tmp/gantry-{own}").into() }
+}
+
+/// The socket on which the running entrypoint answers.
+pub(crate) fn control() -> PathBuf {
+    runtime().join("control.sock")
+}
+
+/// Creates the runtime folder.
+///
+/// # Errors
+/// The folder above it is read-only, or somebody else owns it.
+pub(crate) fn create_runtime() -> Result<PathBuf, Failure> {
+    let path = runtime();
+    // Services that run as the workspace's user read their own files in it.
+    let mode = if Uid::effective().is_root() { 0o755 } else { 0o700 };
+    let parent = path.parent().unwrap_or(Path::new("/")).display().to_string();
+    files::folder(&path, mode).map_err(|error| {
+        Failure::system(format!("the folder `{}`", path.display()), error)
+            .hint(format!("with a read-only root, `{parent}` has to be a tmpfs: `--tmpfs {parent}`"))
+    })?;
+    Ok(path)
+}

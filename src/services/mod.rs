@@ -1,0 +1,115 @@
+//! The services of a workspace: everything that must be in place before them, and how they are run.
+
+mod extensions;
+mod sshd;
+mod sshd_files;
+mod vscode_web;
+
+use crate::access::Access;
+use crate::account::Account;
+use crate::failure::{Failure, UNAVAILABLE};
+use crate::log::Log;
+use crate::places;
+use crate::settings::Settings;
+use crate::supervisor::{Policy, Restart, Role, Service};
+use nix::unistd::AccessFlags;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What every service is made from.
+struct Surroundings<'a> {
+    settings: &'a Settings,
+    account: Account,
+    /// The folder for what lives as long as the container.
+    runtime: PathBuf,
+    log: &'a Log,
+}
+
+/// Prepares what the settings ask for. Nothing is started.
+///
+/// # Errors
+/// Something asked for is not in this version or this image, or cannot be prepared.
+pub(crate) fn prepare(settings: &Settings, log: &Log) -> Result<Vec<Service>, Failure> {
+    available(settings)?;
+    let account = Account::workspace(settings.home.as_deref())?;
+    writable(&account)?;
+    let runtime = places::create_runtime()?;
+    let surroundings = Surroundings { settings, account, runtime, log };
+    let services = settings.access.iter().filter_map(|access| match access {
+        Access::Sshd => Some(sshd::prepare(&surroundings)),
+        Access::Web(reach) => Some(vscode_web::prepare(&surroundings, *reach)),
+        Access::CoderAgent | Access::Tunnel => None,
+    });
+    services.collect()
+}
+
+/// Checks that this version and this image have everything that the settings ask for.
+///
+/// # Errors
+/// One failure that names all of it and the starts that work.
+pub(crate) fn available(settings: &Settings) -> Result<(), Failure> {
+    let mut problems = Vec::new();
+    for access in &settings.access {
+        match access {
+            Access::CoderAgent => {
+                problems.push("CODER_AGENT_TOKEN is set, but this version does not start the Coder agent".to_owned())
+            }
+            Access::Tunnel => problems.push(
+                "neither AUTHORIZED_KEYS nor VSCODE_WEB is set, but this version does not start the VS Code tunnel".to_owned(),
+            ),
+            Access::Web(_) => problems.extend(vscode_web::missing()),
+            Access::Sshd => problems.extend(sshd::missing()),
+        }
+    }
+    let beside = settings.beside.iter();
+    problems.extend(beside.map(|(variable, what)| format!("{variable} is set, but this version does not provide {what}")));
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure { exit: UNAVAILABLE, problems, hints: starts() })
+}
+
+/// The starts that work with this version and this image.
+fn starts() -> Vec<String> {
+    let web = vscode_web::missing().is_none();
+    let sshd = sshd::missing().is_none();
+    let lines = [
+        (sshd, "AUTHORIZED_KEYS=\"ssh-ed25519 AAAA…\" starts sshd on port 22"),
+        (web, "VSCODE_WEB=1 starts VS Code in the browser on port 8080"),
+        (sshd && web, "VSCODE_WEB=1 and AUTHORIZED_KEYS start both"),
+    ];
+    let works: Vec<_> = lines.into_iter().filter(|(works, _)| *works).map(|(_, line)| line.to_owned()).collect();
+    if works.is_empty() { vec!["nothing can be started here".to_owned()] } else { works }
+}
+
+/// Checks that the folders that programs write to can be written to, and names all that cannot.
+fn writable(account: &Account) -> Result<(), Failure> {
+    let problem = |path: &Path| {
+        let error = account.act(|| {
+            let tried = nix::unistd::eaccess(path, AccessFlags::W_OK | AccessFlags::X_OK);
+            tried.map_err(|error| Failure::system("", error.desc()))
+        });
+        let error = error.err()?.problems.concat();
+        Some(format!("`{}` cannot be written to by `{}`{error}", path.display(), account.name))
+    };
+    let problems: Vec<_> = [account.home.as_path(), Path::new("/tmp")].into_iter().filter_map(problem).collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let hints = vec![
+        format!("with a read-only root: `--tmpfs /tmp --tmpfs /run`, and a volume at `{}`", account.home.display()),
+        format!("a volume has to belong to uid {}", account.uid),
+    ];
+    Err(Failure { exit: crate::failure::SYSTEM, problems, hints })
+}
+
+/// The policy of a service that gives access.
+fn main_policy(steps: usize, patience: Duration) -> Policy {
+    let restart = Restart {
+        limit: Some(5),
+        first: Duration::from_secs(1),
+        longest: Duration::from_secs(30),
+        stable: Duration::from_secs(60),
+    };
+    Policy { role: Role::Main, steps, probed: true, restart, patience }
+}

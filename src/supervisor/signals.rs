@@ -1,0 +1,44 @@
+//! Signals as something to read: blocked for good, and taken from a descriptor.
+
+use crate::failure::Failure;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// The signals that ask for a stop.
+pub(crate) const STOPS: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// Every signal that the supervisor acts on.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    descriptor: SignalFd,
+}
+
+impl Signals {
+    /// Blocks the signals, so that they wait (also across an exec) until they are read. The kernel drops a
+    /// signal that PID 1 neither handles nor blocks: this comes first.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(crate) fn block() -> Result<Self, Failure> {
+        let mut set: SigSet = STOPS.into_iter().collect();
+        set.add(Signal::SIGCHLD);
+        let open = || {
+            set.thread_block()?;
+            SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        };
+        open().map(|descriptor| Self { descriptor }).map_err(|error| Failure::system("to receive signals", error))
+    }
+
+    /// The next signal that has arrived.
+    pub(super) fn next(&self) -> Option<Signal> {
+        let info = self.descriptor.read_signal().ok().flatten()?;
+        Signal::try_from(info.ssi_signo as i32).ok()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}

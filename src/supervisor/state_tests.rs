@@ -1,0 +1,211 @@
+use super::{Action, End, Event, Note, Phase, Policy, Restart, Role, State};
+use std::time::Duration;
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn policy(role: Role) -> Policy {
+    let limit = (role == Role::Main).then_some(2);
+    let restart = Restart { limit, first: s(1), longest: s(5), stable: s(60) };
+    Policy { role, steps: 0, probed: true, restart, patience: s(8) }
+}
+
+/// Grace 20: the sweep begins 15 seconds after a stop at the latest.
+fn state(policies: &[Policy]) -> State {
+    State::new(policies.iter().cloned(), s(20))
+}
+
+/// Everything that is done, without what is said.
+fn on(state: &mut State, event: Event, at: u64) -> Vec<Action> {
+    let mut actions = state.on(event, s(at));
+    actions.retain(|action| !matches!(action, Action::Say(_)));
+    actions
+}
+
+/// A state whose services are all ready at second 0.
+fn ready(policies: &[Policy]) -> State {
+    let mut state = state(policies);
+    on(&mut state, Event::Begin, 0);
+    for index in 0..policies.len() {
+        on(&mut state, Event::Ready(index), 0);
+    }
+    state
+}
+
+const STOP: Event = Event::Stop { hurry: false };
+const SWEEP: Action = Action::Sweep { kill: false };
+const SWEEP_KILL: Action = Action::Sweep { kill: true };
+
+#[test]
+fn steps_come_before_the_service_in_order() {
+    let mut state = state(&[Policy { steps: 2, ..policy(Role::Main) }]);
+    assert_eq!(on(&mut state, Event::Begin, 0), [Action::Step(0, 0)]);
+    assert_eq!(on(&mut state, Event::Ended(0, End::Code(0)), 0), [Action::Step(0, 1)]);
+    assert_eq!(on(&mut state, Event::Ended(0, End::Code(0)), 0), [Action::Start(0)]);
+    assert_eq!(state.phase(0), Phase::Starting { since: s(0) });
+}
+
+#[test]
+fn a_failed_step_of_a_main_service_ends_the_container_with_its_code() {
+    let mut state = state(&[Policy { steps: 1, ..policy(Role::Main) }]);
+    on(&mut state, Event::Begin, 0);
+    assert_eq!(on(&mut state, Event::Ended(0, End::Code(255)), 0), [Action::Kill(0), SWEEP]);
+    assert_eq!(on(&mut state, Event::Alone, 0), [Action::Exit(255)]);
+}
+
+#[test]
+fn a_service_without_a_probe_is_ready_when_started() {
+    let mut state = state(&[Policy { probed: false, ..policy(Role::Side) }]);
+    assert_eq!(state.on(Event::Begin, s(3)), [Action::Start(0), Action::Say(Note::Ready(0, s(0)))]);
+    assert_eq!(state.phase(0), Phase::Ready { since: s(3) });
+}
+
+#[test]
+fn every_end_of_a_main_service_that_was_never_ready_is_the_containers() {
+    let codes = (0..=255).map(|code| (End::Code(code), code));
+    let signals = (1..=64).map(|signal| (End::Signal(i32::from(signal)), 128 + signal));
+    for (end, expected) in codes.chain(signals) {
+        let mut state = state(&[policy(Role::Main)]);
+        on(&mut state, Event::Begin, 0);
+        assert_eq!(on(&mut state, Event::Ended(0, end), 0), [Action::Kill(0), SWEEP], "{end:?}");
+        assert_eq!(on(&mut state, Event::Alone, 0), [Action::Exit(expected)], "{end:?}");
+    }
+}
+
+#[test]
+fn a_ready_main_service_is_restarted_with_longer_pauses_then_given_up_on() {
+    let mut state = ready(&[policy(Role::Main)]);
+    let mut at = 10;
+    for pause in [1, 2] {
+        assert_eq!(on(&mut state, Event::Ended(0, End::Code(7)), at), [Action::Kill(0)]);
+        assert_eq!(state.wake_at(), Some(s(at + pause)));
+        assert_eq!(on(&mut state, Event::Tick, at + pause - 1), []);
+        at += pause;
+        assert_eq!(on(&mut state, Event::Tick, at), [Action::Start(0)]);
+        on(&mut state, Event::Ready(0), at);
+    }
+    assert_eq!(on(&mut state, Event::Ended(0, End::Signal(9)), at), [Action::Kill(0), SWEEP]);
+    assert_eq!(on(&mut state, Event::Alone, at), [Action::Exit(137)]);
+}
+
+#[test]
+fn a_proven_service_that_fails_to_come_back_is_tried_again() {
+    let mut state = ready(&[policy(Role::Main)]);
+    on(&mut state, Event::Ended(0, End::Code(7)), 1);
+    on(&mut state, Event::Tick, 2);
+    assert_eq!(on(&mut state, Event::Ended(0, End::Code(7)), 2), [Action::Kill(0)]);
+    assert_eq!(state.phase(0), Phase::Pausing { until: s(4) });
+}
+
+#[test]
+fn after_a_stable_time_the_row_of_restarts_begins_anew() {
+    let mut state = ready(&[policy(Role::Main)]);
+    for round in 0..10 {
+        let at = 100 * (round + 1);
+        on(&mut state, Event::Ended(0, End::Code(7)), at);
+        assert_eq!(state.phase(0), Phase::Pausing { until: s(at + 1) }, "round {round}");
+        on(&mut state, Event::Tick, at + 1);
+        on(&mut state, Event::Ready(0), at + 1);
+    }
+}
+
+#[test]
+fn a_side_service_is_tried_for_ever_and_ends_nothing() {
+    let mut state = ready(&[policy(Role::Side)]);
+    let mut at = 0;
+    for pause in [1, 2, 4, 5, 5, 5, 5] {
+        on(&mut state, Event::Ended(0, End::Code(1)), at);
+        assert_eq!(state.phase(0), Phase::Pausing { until: s(at + pause) });
+        at += pause;
+        assert_eq!(on(&mut state, Event::Tick, at), [Action::Start(0)]);
+    }
+    assert!(!state.stopping());
+}
+
+#[test]
+fn a_main_service_that_ends_well_ends_the_container_well() {
+    let mut state = ready(&[policy(Role::Main), policy(Role::Main)]);
+    assert_eq!(on(&mut state, Event::Ended(0, End::Code(0)), 5), [Action::Ask(1)]);
+    assert_eq!(on(&mut state, Event::Ended(1, End::Signal(15)), 5), [SWEEP]);
+    assert_eq!(on(&mut state, Event::Alone, 5), [Action::Exit(0)]);
+}
+
+#[test]
+fn a_stop_goes_from_the_side_services_to_the_main_ones_to_everything() {
+    let mut state = ready(&[policy(Role::Main), policy(Role::Side), policy(Role::Main)]);
+    assert_eq!(on(&mut state, STOP, 1), [Action::Ask(1)]);
+    assert_eq!(on(&mut state, Event::Ended(1, End::Code(0)), 2), [Action::Ask(0), Action::Ask(2)]);
+    assert_eq!(on(&mut state, Event::Ended(0, End::Code(255)), 2), []);
+    assert_eq!(on(&mut state, STOP, 2), [], "asked again: nothing new");
+    assert_eq!(on(&mut state, Event::Ended(2, End::Signal(15)), 2), [SWEEP]);
+    assert_eq!(on(&mut state, Event::Alone, 3), [Action::Exit(0)]);
+}
+
+#[test]
+fn who_does_not_stop_in_time_is_killed() {
+    let mut state = ready(&[policy(Role::Main), policy(Role::Side)]);
+    on(&mut state, STOP, 0);
+    assert_eq!(state.wake_at(), Some(s(8)));
+    assert_eq!(on(&mut state, Event::Tick, 8), [Action::Kill(1)]);
+    assert_eq!(on(&mut state, Event::Ended(1, End::Signal(9)), 8), [Action::Ask(0)]);
+    // The main service's patience would last until 16, but the sweep begins at 15.
+    assert_eq!(state.wake_at(), Some(s(15)));
+    assert_eq!(on(&mut state, Event::Tick, 15), [SWEEP]);
+    assert_eq!(on(&mut state, Event::Tick, 19), []);
+    assert_eq!(on(&mut state, Event::Tick, 20), [SWEEP_KILL]);
+    on(&mut state, Event::Ended(0, End::Signal(9)), 20);
+    assert_eq!(on(&mut state, Event::Alone, 20), [Action::Exit(137)], "not a clean stop: the main service was killed");
+}
+
+#[test]
+fn a_killed_main_service_is_no_clean_stop() {
+    let mut state = ready(&[policy(Role::Main)]);
+    on(&mut state, STOP, 0);
+    assert_eq!(on(&mut state, Event::Tick, 8), [Action::Kill(0)]);
+    assert_eq!(on(&mut state, Event::Ended(0, End::Signal(9)), 8), [SWEEP]);
+    assert_eq!(on(&mut state, Event::Alone, 8), [Action::Exit(137)]);
+}
+
+#[test]
+fn what_the_kernel_cannot_end_does_not_hold_the_exit_up() {
+    let mut state = ready(&[policy(Role::Main)]);
+    on(&mut state, STOP, 0);
+    on(&mut state, Event::Ended(0, End::Code(0)), 1);
+    assert_eq!(on(&mut state, Event::Tick, 20), [SWEEP_KILL]);
+    assert_eq!(on(&mut state, Event::Tick, 21), [Action::Exit(0)]);
+}
+
+#[test]
+fn who_hurries_does_not_wait() {
+    let mut state = ready(&[policy(Role::Main)]);
+    let hurry = Event::Stop { hurry: true };
+    assert_eq!(on(&mut state, hurry, 0), [Action::Ask(0)], "the first time it is a stop like any other");
+    assert_eq!(on(&mut state, hurry, 0), [SWEEP_KILL]);
+    assert_eq!(on(&mut state, hurry, 0), []);
+    on(&mut state, Event::Ended(0, End::Signal(9)), 0);
+    assert_eq!(on(&mut state, Event::Alone, 0), [Action::Exit(137)]);
+}
+
+#[test]
+fn a_stop_during_a_step_or_a_pause() {
+    let mut state = state(&[Policy { steps: 1, ..policy(Role::Main) }]);
+    on(&mut state, Event::Begin, 0);
+    assert_eq!(on(&mut state, STOP, 0), [Action::Ask(0)]);
+    assert_eq!(on(&mut state, Event::Ended(0, End::Signal(15)), 0), [SWEEP], "the service itself is not started");
+
+    let mut state = ready(&[policy(Role::Main)]);
+    on(&mut state, Event::Ended(0, End::Code(7)), 0);
+    assert_eq!(on(&mut state, STOP, 0), [SWEEP], "nothing to stop, nothing to start again");
+    assert_eq!(on(&mut state, Event::Alone, 0), [Action::Exit(0)]);
+}
+
+#[test]
+fn ready_and_alone_at_odd_times_mean_nothing() {
+    let mut state = ready(&[policy(Role::Main)]);
+    assert_eq!(on(&mut state, Event::Ready(0), 1), []);
+    assert_eq!(on(&mut state, Event::Alone, 1), []);
+    on(&mut state, Event::Ended(0, End::Code(7)), 1);
+    assert_eq!(on(&mut state, Event::Ready(0), 1), [], "somebody else's port");
+    assert_eq!(state.phase(0), Phase::Pausing { until: s(2) });
+}
