@@ -1,7 +1,7 @@
 //! Files and folders whose owner and mode matter.
 
-use nix::fcntl::OFlag;
-use nix::unistd::{Gid, Uid, fchown};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::{AccessFlags, Gid, Uid, faccessat, fchown};
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -26,6 +26,14 @@ pub(crate) fn folder(path: &Path, mode: u32) -> io::Result<()> {
     }
     // Created with the mask applied, or found with another mode.
     if found.mode() & 0o7777 != mode { fs::set_permissions(path, Permissions::from_mode(mode)) } else { Ok(()) }
+}
+
+/// Whether this process may, with its effective user, create something in the folder `path`.
+///
+/// # Errors
+/// It may not, and why. (`eaccess` of some C libraries guesses from the mode and forgets read-only mounts.)
+pub(crate) fn writable(path: &Path) -> nix::Result<()> {
+    faccessat(AT_FDCWD, path, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS)
 }
 
 /// Writes a file beside its place and renames it, so that nobody ever sees half of it or follows a link.

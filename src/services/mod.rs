@@ -9,10 +9,9 @@ use crate::access::Access;
 use crate::account::Account;
 use crate::failure::{Failure, UNAVAILABLE};
 use crate::log::Log;
-use crate::places;
 use crate::settings::Settings;
 use crate::supervisor::{Policy, Restart, Role, Service};
-use nix::unistd::AccessFlags;
+use crate::{files, places};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -86,7 +85,7 @@ fn starts() -> Vec<String> {
 fn writable(account: &Account) -> Result<(), Failure> {
     let problem = |path: &Path| {
         let error = account.act(|| {
-            let tried = nix::unistd::eaccess(path, AccessFlags::W_OK | AccessFlags::X_OK);
+            let tried = files::writable(path);
             tried.map_err(|error| Failure::system("", error.desc()))
         });
         let error = error.err()?.problems.concat();

@@ -3,10 +3,10 @@
 use super::sshd_files::{AuthorizedKeys, Config};
 use super::{Surroundings, main_policy};
 use crate::failure::{Failure, SYSTEM, UNAVAILABLE};
-use crate::supervisor::{Probe, Program, Service};
+use crate::supervisor::{Probe, Program, Service, Step};
 use crate::{account, files, places};
 use nix::sys::signal::Signal;
-use nix::unistd::{AccessFlags, Uid};
+use nix::unistd::Uid;
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -58,9 +58,10 @@ pub(super) fn prepare(on: &Surroundings<'_>) -> Result<Service, Failure> {
     };
     let generate = missing.into_iter().map(|(kind, path)| {
         let arguments = ["-q", "-t", kind, "-N", "", "-C", "", "-f"].map(OsString::from);
-        program(places::SSH_KEYGEN, arguments.into_iter().chain([path.into_os_string()]).collect())
+        let arguments = arguments.into_iter().chain([path.clone().into_os_string()]);
+        Step { program: program(places::SSH_KEYGEN, arguments.collect()), makes: Some(path) }
     });
-    let check = program(places::SSHD, vec!["-t".into(), "-f".into(), path.clone().into()]);
+    let check = Step { program: program(places::SSHD, vec!["-t".into(), "-f".into(), path.clone().into()]), makes: None };
     let steps: Vec<_> = generate.chain([check]).collect();
     Ok(Service {
         name: "sshd",
@@ -115,7 +116,7 @@ fn authorize(on: &Surroundings<'_>) -> Result<(), Failure> {
 fn host_key_folder(on: &Surroundings<'_>) -> Result<PathBuf, Failure> {
     let usual = PathBuf::from(places::HOST_KEYS);
     let present = GENERATED.iter().all(|kind| host_key(&usual, kind).exists());
-    if present || nix::unistd::eaccess(&usual, AccessFlags::W_OK).is_ok() {
+    if present || files::writable(&usual).is_ok() {
         return Ok(usual);
     }
     on.log.service("warning", "sshd", "`/etc/ssh` cannot be written to: the host keys are new at every start of the container");

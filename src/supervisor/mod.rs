@@ -1,6 +1,7 @@
 //! Starts services, reaps what ends, and stops everything: one loop around the pure [`state`].
 
 mod control;
+mod events;
 mod ports;
 mod reaper;
 mod signals;
@@ -8,19 +9,20 @@ mod spawn;
 mod state;
 mod sweep;
 
+pub(crate) use events::{Policy, Restart, Role};
 pub(crate) use ports::listening;
 pub(crate) use signals::Signals;
-pub(crate) use spawn::Program;
-pub(crate) use state::{Policy, Restart, Role};
+pub(crate) use spawn::{Program, Step};
 
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::places;
 use control::Control;
+use events::{Action, End, Event, Note, Phase};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use state::{Action, Event, Note, Phase, State};
+use state::State;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::os::fd::AsFd as _;
@@ -32,7 +34,7 @@ pub(crate) struct Service {
     pub(crate) name: &'static str,
     pub(crate) policy: Policy,
     /// What must have been done, each time, before it starts; `policy.steps` counts them.
-    pub(crate) steps: Vec<Program>,
+    pub(crate) steps: Vec<Step>,
     pub(crate) program: Program,
     /// What its process group gets at a stop.
     pub(crate) stop: Signal,
@@ -184,7 +186,11 @@ impl Supervisor<'_> {
 
     fn start(&mut self, index: usize, step: Option<usize>) -> Option<Event> {
         let service = &self.services[index];
-        let program = step.map_or(&service.program, |step| &service.steps[step]);
+        let step = step.map(|step| &service.steps[step]);
+        if step.and_then(|step| step.makes.as_ref()).is_some_and(|made| made.exists()) {
+            return Some(Event::Ended(index, End::Code(0)));
+        }
+        let program = step.map_or(&service.program, |step| &step.program);
         match spawn::spawn(program) {
             Ok(pid) => {
                 self.running[index] = Running { leader: Some(pid), group: Some(pid) };
@@ -197,7 +203,7 @@ impl Supervisor<'_> {
                 self.log.service("error", service.name, &format!("cannot start `{}`: {error}", program.path.display()));
                 // As a shell would say: not found, or not executable.
                 let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
-                Some(Event::Ended(index, state::End::Code(code)))
+                Some(Event::Ended(index, End::Code(code)))
             }
         }
     }
@@ -217,10 +223,10 @@ impl Supervisor<'_> {
                 let port = self.services[index].probe.port();
                 tell("info", index, &format!("ready on port {port} after {} ms", after.as_millis()));
             }
-            Note::Ended(index, end) if self.state.stopping() => tell("info", index, &format!("stopped: {end}")),
+            Note::Stopped(index, end) => tell("info", index, &format!("stopped: {end}")),
             Note::Ended(index, end) => tell("error", index, &format!("ended by itself: {end}")),
             Note::StepFailed(index, step, end) => {
-                let path = self.services[index].steps[step].path.display();
+                let path = self.services[index].steps[step].program.path.display();
                 tell("error", index, &format!("`{path}`, which comes before it, failed: {end}"));
             }
             Note::Again(index, pause) => tell("warning", index, &format!("starts again in {} s", pause.as_secs_f32())),

@@ -3,127 +3,8 @@
 //! Times are durations since the supervisor started. Nothing in here does anything: the loop in [`super`]
 //! carries the actions out and reports what happened as the next event.
 
+use super::events::{Action, End, Event, Note, Phase, Policy, Role};
 use std::time::Duration;
-
-/// The part that a service plays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Role {
-    /// Runs beside the access services; stopped first; its failure never ends the container.
-    Side,
-    /// Gives access; when it is given up on, the container ends with its code.
-    Main,
-}
-
-/// How often and how fast a service that was ready is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Restart {
-    /// Restarts in a row before it is given up on; none: never given up on.
-    pub(crate) limit: Option<u32>,
-    /// The first pause; each further one doubles it.
-    pub(crate) first: Duration,
-    /// The longest pause.
-    pub(crate) longest: Duration,
-    /// Ready for as long as this, it counts as healthy and the row begins anew.
-    pub(crate) stable: Duration,
-}
-
-/// What the state machine needs to know of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Policy {
-    pub(crate) role: Role,
-    /// Programs that must have ended with 0, one after the other, before the service itself is started.
-    pub(crate) steps: usize,
-    /// Whether readiness is reported from outside; otherwise a started service is a ready one.
-    pub(crate) probed: bool,
-    pub(crate) restart: Restart,
-    /// How long it may take to stop by itself before its process group is killed.
-    pub(crate) patience: Duration,
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    Code(u8),
-    Signal(i32),
-}
-
-impl End {
-    /// The exit code that shells and container engines use: 128+n for a signal.
-    pub(crate) fn exit_code(self) -> u8 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
-        }
-    }
-}
-
-impl std::fmt::Display for End {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
-        }
-    }
-}
-
-/// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// The supervisor runs.
-    Begin,
-    /// The process of service `0` (a step or the service itself) ended.
-    Ended(usize, End),
-    /// Service `0` answers.
-    Ready(usize),
-    /// Somebody asked for a stop; `hurry` when they will not wait.
-    Stop { hurry: bool },
-    /// No child is left.
-    Alone,
-    /// Time has passed.
-    Tick,
-}
-
-/// What to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Start step `1` of service `0`.
-    Step(usize, usize),
-    /// Start service `0` itself.
-    Start(usize),
-    /// Ask service `0` to stop: its stop signal to its process group.
-    Ask(usize),
-    /// Kill what is left of service `0`'s process group.
-    Kill(usize),
-    /// SIGTERM (or, with `kill`, SIGKILL) to everything that is left.
-    Sweep { kill: bool },
-    /// End with this code.
-    Exit(u8),
-    /// Tell.
-    Say(Note),
-}
-
-/// What is told about service `0` (or the whole).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Note {
-    Ready(usize, Duration),
-    Ended(usize, End),
-    StepFailed(usize, usize, End),
-    Again(usize, Duration),
-    GivenUp(usize),
-    Stopping,
-    Overdue(usize),
-    Leftovers,
-}
-
-/// Where one service is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Step(usize),
-    Starting { since: Duration },
-    Ready { since: Duration },
-    Pausing { until: Duration },
-    Over,
-}
 
 #[derive(Debug)]
 struct Service {
@@ -278,7 +159,7 @@ impl State {
         let Some(service) = self.services.get_mut(index) else { return };
         let phase = std::mem::replace(&mut service.phase, Phase::Over);
         if stopping {
-            actions.push(Action::Say(Note::Ended(index, end)));
+            actions.push(Action::Say(Note::Stopped(index, end)));
             return self.next_role(now, actions);
         }
         match phase {

@@ -1,4 +1,5 @@
-use super::{Action, End, Event, Note, Phase, Policy, Restart, Role, State};
+use super::State;
+use crate::supervisor::events::{Action, End, Event, Note, Phase, Policy, Restart, Role};
 use std::time::Duration;
 
 fn s(seconds: u64) -> Duration {

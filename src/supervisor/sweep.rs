@@ -1,6 +1,6 @@
 //! The end of everything that is left: process groups are not enough, as sessions of sshd have their own.
 
-use super::state::Event;
+use super::events::Event;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;

@@ -1,0 +1,175 @@
+//! sshd, for real: OpenSSH's server and client.
+
+mod container;
+
+use container::{Container, Setup};
+use std::process::{Command, Output};
+
+/// A key pair in the container's folder; returns the public key.
+fn key(setup: &std::path::Path, name: &str) -> String {
+    let path = setup.join(name);
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&path).status();
+    assert!(made.is_ok_and(|made| made.success()), "`ssh-keygen` is missing: apt-get install openssh-client");
+    std::fs::read_to_string(path.with_extension("pub")).unwrap().trim().to_owned()
+}
+
+/// A setup whose `AUTHORIZED_KEYS` is the key `mine` in its folder.
+fn setup() -> Setup {
+    assert!(std::path::Path::new("/usr/sbin/sshd").exists(), "sshd is missing: apt-get install openssh-server");
+    let setup = Setup::new();
+    let mine = key(setup.folder(), "mine");
+    setup.set("AUTHORIZED_KEYS", &mine)
+}
+
+fn ssh(container: &Container, key: &str, user: &str, command: &str) -> Output {
+    let mut ssh = container.command("ssh");
+    ssh.args(["-F", "/dev/null", "-p", "22", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]);
+    ssh.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i"]).arg(container.folder().join(key));
+    ssh.arg(format!("{user}@127.0.0.1")).arg(command).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn a_login_with_the_key_works_and_no_other() {
+    let setup = setup();
+    key(setup.folder(), "other");
+    let container = setup.start().healthy();
+    let login = ssh(&container, "mine", "ansible", "whoami; pwd");
+    assert_eq!(text(&login), "ansible\n/home/ansible\n", "{}", container.log());
+    for (key, user) in [("other", "ansible"), ("mine", "root"), ("mine", "runner")] {
+        let login = ssh(&container, key, user, "true");
+        assert_eq!(login.status.code(), Some(255), "{key} {user}: {}", text(&login));
+        assert!(text(&login).contains("Permission denied (publickey)"), "{}", text(&login));
+    }
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn a_session_sees_its_surroundings_and_no_secret() {
+    let container = setup()
+        .set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/1234")
+        .set("ECS_AGENT_URI", "http://169.254.170.2/a b\"c\\d")
+        .set("AWS_REGION", "eu-central-1")
+        .set("ANSIBLE_CONFIG", "/etc/ansible #1.cfg")
+        .set("GITHUB_TOKEN", "canary")
+        .set("AWS_SECRET_ACCESS_KEY", "canary")
+        .set("OTHER", "canary")
+        .start()
+        .healthy();
+    let environment = text(&ssh(&container, "mine", "ansible", "env"));
+    for line in [
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/credentials/1234",
+        "ECS_AGENT_URI=http://169.254.170.2/a b\"c\\d",
+        "AWS_REGION=eu-central-1",
+        "ANSIBLE_CONFIG=/etc/ansible #1.cfg",
+        "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+    ] {
+        assert!(environment.lines().any(|found| found == line), "{line}: {environment}");
+    }
+    assert!(!environment.contains("canary"), "{environment}");
+    assert_eq!(container.sh("grep -l -a '[c]anary' /proc/[0-9]*/cmdline /run/gantry/* 2>/dev/null || true"), "");
+    assert!(!container.log().contains("canary"), "{}", container.log());
+}
+
+#[test]
+fn files_have_the_owners_and_modes_that_sshd_demands() {
+    let container = setup().start().healthy();
+    let found = container
+        .sh("cd /; stat -c '%n %a %U' run/sshd run/gantry/sshd_config etc/ssh/ssh_host_ed25519_key etc/ssh/ssh_host_ecdsa_key \
+         home/ansible/.ssh home/ansible/.ssh/authorized_keys");
+    let expected = "run/sshd 755 root\nrun/gantry/sshd_config 600 root\netc/ssh/ssh_host_ed25519_key 600 root\n\
+                    etc/ssh/ssh_host_ecdsa_key 600 root\nhome/ansible/.ssh 700 ansible\n\
+                    home/ansible/.ssh/authorized_keys 600 ansible\n";
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn other_keys_and_host_keys_stay() {
+    let before = "mkdir -m 700 /home/ansible/.ssh\n\
+                  printf 'theirs\\n# BEGIN gantry: from AUTHORIZED_KEYS, replaced at every start\\nold\\n# END gantry\\n' \
+                  > /home/ansible/.ssh/authorized_keys; chown -R 1000:1000 /home/ansible/.ssh\n\
+                  ssh-keygen -q -t rsa -b 2048 -N '' -f /etc/ssh/ssh_host_rsa_key; chmod 644 /etc/ssh/ssh_host_rsa_key\n\
+                  ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key\n\
+                  : > /etc/ssh/ssh_host_ecdsa_key\n\
+                  cp /etc/ssh/ssh_host_ed25519_key /tmp/before";
+    let container = setup().before(before).start().healthy();
+    let keys = container.sh("cat /home/ansible/.ssh/authorized_keys");
+    assert!(keys.starts_with("theirs\n# BEGIN gantry") && !keys.contains("old"), "{keys}");
+    assert_eq!(text(&ssh(&container, "mine", "ansible", "whoami")), "ansible\n");
+    container.sh("cmp /tmp/before /etc/ssh/ssh_host_ed25519_key");
+    assert_eq!(container.sh("stat -c %a /etc/ssh/ssh_host_rsa_key"), "600\n");
+    assert_eq!(container.sh("grep -c HostKey /run/gantry/sshd_config"), "3\n");
+}
+
+#[test]
+fn a_link_that_the_user_planted_leads_nowhere() {
+    let before = "mkdir -m 700 /opt/roots; ln -s /opt/roots /home/ansible/.ssh";
+    let (status, log) = setup().before(before).run();
+    assert_eq!(status.code(), Some(71), "{log}");
+    assert!(log.contains("/home/ansible/.ssh"), "{log}");
+
+    let before = "mkdir -m 700 /home/ansible/.ssh; echo precious > /opt/precious; chmod 600 /opt/precious\n\
+                  ln -s /opt/precious /home/ansible/.ssh/authorized_keys.gantry-new\n\
+                  chown -R -h 1000:1000 /home/ansible/.ssh";
+    let container = setup().before(before).start().healthy();
+    assert_eq!(container.sh("cat /opt/precious; stat -c %U /opt/precious"), "precious\nroot\n");
+}
+
+#[test]
+fn a_read_only_root_is_no_hindrance() {
+    let container = setup().before("mount -o remount,ro /etc/ssh").start().healthy();
+    assert_eq!(text(&ssh(&container, "mine", "ansible", "whoami")), "ansible\n");
+    assert!(container.log().contains("the host keys are new at every start"), "{}", container.log());
+}
+
+#[test]
+fn sessions_outlive_a_crash_of_the_listener_but_not_a_stop() {
+    let container = setup().start().healthy();
+    let mut session = container.command("ssh");
+    session.args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]);
+    session.args(["-o", "UserKnownHostsFile=/dev/null", "-i"]).arg(container.folder().join("mine"));
+    let mut session = session.args(["ansible@127.0.0.1", "exec sleep 1000"]).spawn().unwrap();
+    container.until("session", |container| container.sh("pgrep -x sleep || true").contains(char::is_numeric).then_some(()));
+    container.sh("kill -9 $(cat /proc/1/task/1/children)");
+    container.logged("starts again");
+    let container = container.healthy();
+    assert!(session.try_wait().unwrap().is_none(), "the session goes on");
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!session.wait().unwrap().success());
+}
+
+#[test]
+fn what_sshd_would_refuse_is_said_before() {
+    let table = [
+        ("chmod 777 /home/ansible", 71, "`/home/ansible` is writable by others"),
+        ("sed -i 's/ansible:[*]/ansible:!/' /etc/shadow", 69, "is locked"),
+    ];
+    for (before, code, expected) in table {
+        // The bound file cannot be replaced by `sed -i`.
+        let before = before.replace("sed -i", "sed").replace("/etc/shadow", "/etc/shadow > /opt/s; cat /opt/s > /etc/shadow");
+        let (status, log) = setup().before(&before).run();
+        assert_eq!(status.code(), Some(code), "{log}");
+        assert!(log.contains(expected), "{log}");
+    }
+    // Something that only sshd itself finds.
+    let broken = "for kind in ed25519 ecdsa; do echo nonsense > /etc/ssh/ssh_host_${kind}_key; done";
+    let (status, log) = setup().before(broken).run();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("`/usr/sbin/sshd`, which comes before it, failed") && log.contains("ssh_host_ed25519_key"), "{log}");
+}
+
+#[test]
+fn both_services_run_side_by_side() {
+    let setup = setup();
+    let web = Setup::web(&container::server(""));
+    let container = web.set("AUTHORIZED_KEYS", &key(setup.folder(), "both")).start().healthy();
+    let health = text(&container.health());
+    assert!(health.contains("web: serves on port 8080") && health.contains("sshd: serves on port 22"), "{health}");
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}

@@ -1,0 +1,214 @@
+//! The supervisor with real processes: it reaps, forwards, restarts and stops.
+
+mod container;
+
+use container::{Setup, server};
+use nix::sys::signal::Signal;
+
+/// The process id of the service, as the container sees it.
+const SERVICE: &str = "pgrep -o -f '^/usr/bin/perl .*code-server'";
+
+#[test]
+fn a_requested_stop_is_clean() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        let mut container = Setup::web(&server("")).start().healthy();
+        container.signal(signal);
+        let status = container.wait();
+        assert_eq!(status.code(), Some(0), "{signal}: {}", container.log());
+        assert!(container.log().contains("web: stopped: signal 15"), "{}", container.log());
+    }
+}
+
+#[test]
+fn a_service_that_never_came_up_ends_the_container_with_its_code() {
+    let codes = [0, 1, 2, 7, 126, 127, 128, 137, 255].map(|code| (format!("exit {code};"), code));
+    let signals = [1, 2, 6, 9, 11, 15, 34, 64].map(|signal| (format!("kill {signal}, $$; sleep 9;"), 128 + signal));
+    for (program, code) in codes.into_iter().chain(signals) {
+        let (status, log) = Setup::web(&program).run();
+        assert_eq!(status.code(), Some(code), "{program}: {log}");
+    }
+}
+
+#[test]
+fn a_program_that_is_none_is_reported_as_a_shell_would() {
+    let (status, log) = Setup::web("").before("chmod 644 /opt/code-server/bin/code-server").run();
+    assert_eq!(status.code(), Some(126), "{log}");
+    let (status, log) = Setup::web("").before("printf '#!/nonexistent' > /opt/code-server/bin/code-server").run();
+    assert_eq!(status.code(), Some(127), "{log}");
+}
+
+#[test]
+fn a_service_that_was_ready_is_started_again() {
+    let container = Setup::web(&server("")).start().healthy();
+    let first = container.sh(SERVICE);
+    container.sh(&format!("kill -9 {first}"));
+    container.logged("web: ended by itself: signal 9");
+    let container = container.healthy();
+    assert_ne!(container.sh(SERVICE), first);
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn a_restart_is_not_hindered_by_what_the_service_left_behind() {
+    // A child in the service's group keeps the port open.
+    let program = server("").replace("while (1)", "if (!fork) { sleep 1000; exit }\nwhile (1)");
+    let container = Setup::web(&program).start().healthy();
+    container.sh(&format!("kill -9 $({SERVICE})"));
+    container.logged("starts again");
+    let (status, log) = container.healthy().stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn orphans_are_reaped() {
+    // Each child leaves a child behind, in a session of its own, and goes.
+    let orphans = "for (1..500) { if (!fork) { setpgrp; if (!fork) { exit 3 } exit } } 1 while wait > 0;";
+    let container = Setup::web(&server(orphans)).start().healthy();
+    container.until("end of all zombies", |container| {
+        let stats = container.sh("cat /proc/[0-9]*/stat 2>/dev/null; true");
+        (!stats.contains(") Z ")).then_some(())
+    });
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn a_stop_ends_what_ignores_it_and_what_has_left_its_group() {
+    let stray = "if (!fork) { setpgrp; $SIG{TERM} = 'IGNORE'; sleep 1000; exit }";
+    let mut container = Setup::web(&server(stray)).set("STOP_GRACE_SECONDS", "2").start().healthy();
+    container.signal(Signal::SIGTERM);
+    let status = container.wait();
+    assert!(container.log().contains("what is left is killed"), "{}", container.log());
+    assert_eq!(status.code(), Some(0), "the service itself stopped cleanly: {}", container.log());
+}
+
+#[test]
+fn a_service_that_has_to_be_killed_is_no_clean_stop() {
+    let (status, log) = Setup::web(&server("$SIG{TERM} = 'IGNORE';")).set("STOP_GRACE_SECONDS", "1").start().healthy().stop();
+    assert_eq!(status.code(), Some(137), "{log}");
+}
+
+#[test]
+fn a_second_interrupt_does_not_wait() {
+    let container = Setup::web(&server("$SIG{TERM} = 'IGNORE';")).set("STOP_GRACE_SECONDS", "3600").start();
+    let mut container = container.healthy();
+    container.signal(Signal::SIGINT);
+    container.logged("stopping");
+    container.signal(Signal::SIGINT);
+    assert_eq!(container.wait().code(), Some(137), "{}", container.log());
+}
+
+#[test]
+fn a_service_begins_with_a_clean_slate() {
+    // Ignored and blocked by whoever starts the entrypoint.
+    let launch = "trap '' USR1 PIPE; exec ENTRYPOINT";
+    let container = Setup::web(&server("")).set("CANARY_VARIABLE", "1").launch(launch).start().healthy();
+    let pid = container.sh(SERVICE).trim().to_owned();
+    let status = container.sh(&format!("cat /proc/{pid}/status"));
+    for line in ["SigBlk:\t0000000000000000", "Uid:\t1000\t1000\t1000\t1000", "Groups:\t1000 1234"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    let ignored =
+        status.split_once("SigIgn:\t").and_then(|(_, rest)| u64::from_str_radix(rest.lines().next()?, 16).ok()).unwrap();
+    for signal in [Signal::SIGUSR1, Signal::SIGPIPE] {
+        assert_eq!(ignored & (1 << (signal as u32 - 1)), 0, "{signal} is ignored");
+    }
+    assert_eq!(container.sh(&format!("ps -o pgid= -p {pid}")).trim(), pid, "a group of its own");
+    assert_eq!(container.sh(&format!("readlink /proc/{pid}/cwd")).trim(), "/home/ansible");
+    let environment = container.sh(&format!("tr '\\0' '\\n' < /proc/{pid}/environ | sort"));
+    let expected = "HOME=/home/ansible\nLOGNAME=ansible\nPATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n\
+                    SHELL=/bin/bash\nUSER=ansible\n";
+    assert_eq!(environment, expected);
+    let descriptors = container.sh(&format!("readlink /proc/{pid}/fd/* | grep -v -e /dev/null -e /log -e code-server || true"));
+    assert_eq!(descriptors.lines().filter(|line| !line.starts_with("socket:")).count(), 0, "{descriptors}");
+}
+
+#[test]
+fn under_another_init_only_its_own_descendants_are_ended() {
+    let stray = "if (!fork) { setpgrp; if (!fork) { exec '/usr/bin/sleep', '1000' } exit }";
+    let launch = "set +e; sleep 2000 & ENTRYPOINT & wait $!; echo code $?; pgrep -l -x sleep; kill %1; exit 0";
+    let container = Setup::web(&server(stray)).launch(launch).start().healthy();
+    container.logged("not PID 1");
+    container.sh("kill -TERM $(pgrep -x entrypoint)");
+    container.logged("code 0");
+    let mut container = container;
+    container.wait();
+    assert_eq!(container.log().matches(" sleep\n").count(), 1, "only the other's `sleep` is left: {}", container.log());
+}
+
+#[test]
+fn health_tells_what_is_wrong() {
+    // It listens, but answers nothing good.
+    let program = server("").replace("200 OK", "503 Down");
+    let container = Setup::web(&program).start();
+    container.logged("web: ready on port 8080");
+    let health = container.health();
+    let text = String::from_utf8(health.stdout).unwrap();
+    assert_eq!(health.status.code(), Some(1));
+    assert!(text.contains("web: does not serve on port 8080: it answers `HTTP/1.1 503` to GET /healthz"), "{text}");
+    drop(container);
+
+    // It runs, but does not listen yet.
+    let container = Setup::web("sleep 1000;").start();
+    container.logged("started as process");
+    let health = container.health();
+    assert_eq!((health.status.code(), String::from_utf8(health.stdout).unwrap().contains("web: starting")), (Some(1), true));
+    container.sh("kill -TERM 1");
+}
+
+#[test]
+fn only_the_user_of_the_container_may_ask() {
+    let container = Setup::web(&server("")).start().healthy();
+    let asked = container.command("setpriv").args(["--reuid=1000", "--clear-groups", container::ENTRYPOINT, "health"]).output();
+    assert_eq!(asked.unwrap().status.code(), Some(1));
+    assert_eq!(container.sh("stat -c %a /run/gantry/control.sock").trim(), "600");
+}
+
+#[test]
+fn a_second_entrypoint_is_refused() {
+    let container = Setup::web(&server("")).start().healthy();
+    let second = container.command(container::ENTRYPOINT).env("VSCODE_WEB", "1").output().unwrap();
+    let text = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(71));
+    assert!(text.contains("another entrypoint runs here already"), "{text}");
+    assert!(container.health().status.success(), "the first one is not disturbed");
+}
+
+#[test]
+fn an_ordinary_user_runs_the_web_server() {
+    let launch = "cd /; exec setpriv --reuid=1000 --regid=1000 --clear-groups ENTRYPOINT";
+    let container = Setup::web(&server("")).launch(launch).start();
+    let ask = |container: &container::Container| {
+        let mut command = container.command("setpriv");
+        let output = command.args(["--reuid=1000", "--regid=1000", "--clear-groups", container::ENTRYPOINT, "health"]).output();
+        output.unwrap().status.success().then_some(())
+    };
+    container.until("a healthy container", ask);
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn an_arbitrary_user_runs_the_web_server() {
+    let launch = "cd /; exec setpriv --reuid=54321 --regid=0 --clear-groups ENTRYPOINT";
+    let container =
+        Setup::web(&server("")).set("HOME", "/home/any").before("install -d -o 54321 /home/any").launch(launch).start();
+    container.logged("web: ready on port 8080");
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn folders_that_cannot_be_written_to_are_all_named() {
+    let read_only = "mount -o remount,ro /home; mount -o remount,ro /tmp";
+    let (status, log) = Setup::web(&server("")).before(read_only).run();
+    assert_eq!(status.code(), Some(71), "{log}");
+    for text in ["`/home/ansible` cannot be written to by `ansible`", "`/tmp` cannot be written to", "--tmpfs /tmp --tmpfs /run"]
+    {
+        assert!(log.contains(text), "{text}: {log}");
+    }
+    let (status, log) = Setup::web(&server("")).before("mount -o remount,ro /run").run();
+    assert_eq!(status.code(), Some(71), "{log}");
+    assert!(log.contains("`/run/gantry`") && log.contains("--tmpfs /run"), "{log}");
+}
