@@ -1,1 +1,60 @@
-//! (to come)
+//! The commands, one file each: gather facts, resolve, act, print.
+
+mod build;
+mod clean;
+mod doctor;
+mod edge;
+mod engine;
+mod plan;
+mod prepare;
+mod push;
+mod quickstart;
+mod session;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::failure::{Exit, Failure};
+use crate::output::print_failure;
+
+pub(crate) use session::Session;
+
+/// Runs a command and prints its failure, if it fails.
+pub fn run(cli: Cli) -> ExitCode {
+    // The crates below bring no provider of their own choice; see the design, "one TLS provider".
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let session = Session::new(&cli);
+    let console = session.console;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            print_failure(console, &Failure::new(Exit::Unexpected, "cannot start the runtime").source(error));
+            return ExitCode::from(Exit::Unexpected as u8);
+        }
+    };
+    let result = runtime.block_on(dispatch(session, cli.command));
+    // A blocking task that still waits for a download or a child must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            print_failure(console, &failure);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Plan(args) => plan::run(&session, &args).await,
+        Command::Build(args) => build::run(&session, &args).await,
+        Command::Push(args) => push::run(&session, &args).await,
+        Command::Quickstart(args) => quickstart::run(&session, &args).await,
+        Command::Setup(args) => setup::run(&session, &args).await,
+        Command::Doctor(args) => doctor::run(&session, &args).await,
+        Command::Clean(args) => clean::run(&session, &args).await,
+        Command::Test(args) => test::run(&session, &args).await,
+    }
+}

@@ -62,3 +62,29 @@ pub struct ParentFact {
     /// By digest.
     pub reference: Reference,
 }
+
+/// The build arguments that a Dockerfile declares: the words of its `ARG` instructions, without their defaults.
+pub fn declared_args(dockerfile: &str) -> BTreeSet<String> {
+    let joined = dockerfile.replace("\\\n", " ");
+    joined
+        .lines()
+        .filter_map(|line| {
+            let (instruction, words) = line.trim_start().split_once(char::is_whitespace)?;
+            instruction.eq_ignore_ascii_case("ARG").then_some(words)
+        })
+        .flat_map(str::split_whitespace)
+        .map(|word| word.split('=').next().unwrap_or(word).to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_what_arg_instructions_name() {
+        let dockerfile = "# ARG NOT\nARG PARENT\nFROM ${PARENT}\n  arg A=1 B \\\n  C=x\nRUN ARG=2 true\n";
+        let declared = declared_args(dockerfile);
+        assert_eq!(declared.iter().map(String::as_str).collect::<Vec<_>>(), ["A", "B", "C", "PARENT"]);
+    }
+}

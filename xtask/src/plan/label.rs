@@ -8,6 +8,8 @@ pub const IMAGE: &str = "gantry.image";
 pub const INPUT: &str = "gantry.input-digest";
 /// The profile.
 pub const PROFILE: &str = "gantry.profile";
+/// The platform: a listing of the engine does not tell it.
+pub const PLATFORM: &str = "gantry.platform";
 /// The family's name, on every image and container that Gantry makes.
 pub const FAMILY: &str = "gantry.family";
 /// Pins that were left out, separated by commas; absent when there are none.

@@ -10,15 +10,15 @@ mod schedule;
 mod stage;
 mod tags;
 
-pub use facts::{BundleFact, ContextFact, Facts, ParentFact, Revision};
+pub use facts::{declared_args, BundleFact, ContextFact, Facts, ParentFact, Revision};
 pub use label::{
-    CA_BUNDLE, COMPONENT_CONTEXT, DEVCONTAINER, FAMILY, FINISH_CONTEXT, IMAGE, INPUT, OMITTED, PIN, PROFILE, VARIANT,
+    CA_BUNDLE, COMPONENT_CONTEXT, DEVCONTAINER, FAMILY, FINISH_CONTEXT, IMAGE, INPUT, OMITTED, PIN, PLATFORM, PROFILE, VARIANT,
 };
 pub use model::{Built, Plan, Step, StepId, VariantPlan, Work};
 pub use resolve::{PlanError, Request, resolve};
 pub use schedule::{Action, Schedule, schedule};
 pub use stage::{STAGE_PREFIX, stage_name, stage_reference};
-pub use tags::{TagError, VariantTags, local_tags, published_tags};
+pub use tags::{VariantTags, local_tags, published_tags};
 
 /// The time of every file in a layer that Gantry writes itself: 1980-01-01, the first day that all archive formats
 /// know. Fixed, so that such a layer has one diff ID whatever lies below it and whenever it is built.

@@ -13,6 +13,11 @@ use crate::oci::{Digest, Platform, Reference};
 pub struct StepId(pub(super) String);
 
 impl StepId {
+    /// The id of the step with this name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

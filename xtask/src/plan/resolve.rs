@@ -271,10 +271,6 @@ impl<'a> Resolver<'a> {
             None => None,
         };
         let Some(folder) = &image.context else { return below };
-        let parent = match &below {
-            Some(below) => below.step.clone(),
-            None => self.base()?,
-        };
         let mut pins = below.as_ref().map(|below| below.pins.clone()).unwrap_or_default();
         let mut omitted = below.as_ref().map(|below| below.omitted.clone()).unwrap_or_default();
         let mut artifacts = BTreeMap::new();
@@ -289,6 +285,10 @@ impl<'a> Resolver<'a> {
                 omitted.insert(pin.clone());
             }
         }
+        let parent = match &below {
+            Some(below) => below.step.clone(),
+            None => self.base()?,
+        };
         let root = below.as_ref().map(|below| below.root.clone());
         let step = self.dockerfile(Dockerfile {
             image: name.to_string(),
@@ -326,11 +326,13 @@ impl<'a> Resolver<'a> {
         let family = self.request.family;
         let image = family.images.get(name)?;
         let published = image.published.as_ref()?;
+        // Before the image, so that a pin that is not locked is reported even where the image cannot be resolved.
+        let components: Vec<_> = published.components.iter().map(|name| (name, self.artifact(name))).collect();
         let Unfinished { mut step, mut pins, mut omitted, .. } = self.image(name)?;
         // Components of an image that two variants share (one has no context of its own) are one chain.
         let mut chain = self.image_name(&step);
-        for component in &published.components {
-            let Some(artifact) = self.artifact(component) else {
+        for (component, artifact) in components {
+            let Some(artifact) = artifact else {
                 omitted.insert(component.clone());
                 continue;
             };
@@ -418,6 +420,7 @@ impl<'a> Resolver<'a> {
         set(label::FAMILY, request.family.name.as_str());
         set(label::IMAGE, &file.image);
         set(label::PROFILE, request.profile.as_str());
+        set(label::PLATFORM, &request.facts.platform.to_string());
         if let Some(bundle) = &request.facts.ca_bundle {
             set(label::CA_BUNDLE, if bundle.named { "named" } else { "host" });
         }

@@ -1,6 +1,6 @@
 //! What of a plan has to be done on an engine that already has some of it. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -22,18 +22,18 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Schedule {
     /// One for each step of the plan.
-    pub actions: Vec<(StepId, Action)>,
+    pub actions: BTreeMap<StepId, Action>,
 }
 
 impl Schedule {
     /// What is done about this step.
     pub fn action(&self, id: &StepId) -> Action {
-        self.actions.iter().find(|(step, _)| step == id).map_or(Action::NotNeeded, |(_, action)| *action)
+        self.actions.get(id).copied().unwrap_or(Action::NotNeeded)
     }
 
-    /// The steps that are carried out.
+    /// The steps that are carried out, by name.
     pub fn running(&self) -> impl Iterator<Item = &StepId> {
-        self.actions.iter().filter(|(_, action)| *action == Action::Run).map(|(id, _)| id)
+        self.actions.iter().filter(|(_, action)| **action == Action::Run).map(|(id, _)| id)
     }
 }
 
@@ -42,7 +42,7 @@ impl Schedule {
 pub fn schedule(plan: &Plan, present: impl Fn(&Step) -> bool, anew: bool) -> Schedule {
     let steps: HashMap<&StepId, &Step> = plan.steps.iter().map(|step| (&step.id, step)).collect();
     let mut wanted: HashSet<&StepId> = plan.variants.iter().map(|variant| &variant.finished).collect();
-    let mut actions: HashMap<&StepId, Action> = HashMap::with_capacity(plan.steps.len());
+    let mut actions = BTreeMap::new();
     // Steps stand after all that they need, so backwards every consumer is decided before what it consumes.
     for step in plan.steps.iter().rev() {
         let action = if !wanted.contains(&step.id) {
@@ -53,8 +53,7 @@ pub fn schedule(plan: &Plan, present: impl Fn(&Step) -> bool, anew: bool) -> Sch
         } else {
             Action::UpToDate
         };
-        actions.insert(&step.id, action);
+        actions.insert(step.id.clone(), action);
     }
-    let action = |step: &Step| actions.get(&step.id).copied().unwrap_or(Action::NotNeeded);
-    Schedule { actions: plan.steps.iter().map(|step| (step.id.clone(), action(step))).collect() }
+    Schedule { actions }
 }

@@ -11,19 +11,6 @@ pub struct VariantTags {
     pub moving: Vec<String>,
 }
 
-/// A tag that the templates ask for cannot be made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TagError {
-    /// `{revision}` is used, and there is no commit.
-    #[error("the tag `{template}` of `{variant}` needs a revision, and this is no git work tree")]
-    NoRevision {
-        /// The variant.
-        variant: Name,
-        /// The template.
-        template: String,
-    },
-}
-
 /// The variant and its aliases.
 fn names(image: &Image) -> impl Iterator<Item = &Name> {
     std::iter::once(&image.name).chain(image.published.iter().flat_map(|published| &published.aliases))
@@ -45,27 +32,20 @@ pub fn local_tags(family: &Family, image: &Image, profile: &Profile, date: &Buil
 }
 
 /// The tags of a variant in its destinations. `revision` is what stands for `{revision}`.
-///
-/// # Errors
-/// A template needs a revision and there is none.
-pub fn published_tags(family: &Family, image: &Image, date: &BuildDate, revision: Option<&str>) -> Result<VariantTags, TagError> {
+pub fn published_tags(family: &Family, image: &Image, date: &BuildDate, revision: &str) -> VariantTags {
     let date = dotted(date);
-    let immutable = &family.tags.immutable;
-    if immutable.uses("revision") && revision.is_none() {
-        return Err(TagError::NoRevision { variant: image.name.clone(), template: immutable.as_str().to_owned() });
-    }
     let fill = |template: &crate::family::Template, name: &Name| {
         template.fill(|key| match key {
             "variant" => Some(name.as_str()),
             "date" => Some(&date),
-            "revision" => revision,
+            "revision" => Some(revision),
             _ => None,
         })
     };
-    Ok(VariantTags {
-        immutable: names(image).map(|name| fill(immutable, name)).collect(),
+    VariantTags {
+        immutable: names(image).map(|name| fill(&family.tags.immutable, name)).collect(),
         moving: names(image).map(|name| fill(&family.tags.moving, name)).collect(),
-    })
+    }
 }
 
 /// `2026-11-20` → `2026.11.20`, as it stands in tags.

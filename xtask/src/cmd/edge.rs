@@ -1,0 +1,160 @@
+//! From the modules' errors to what a person is told: the exit code and the hint.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::artifact::ArtifactError;
+use crate::build::StepError;
+use crate::context::ContextError;
+use crate::engine::EngineError;
+use crate::failure::{Exit, Failure};
+use crate::plan::StepId;
+use crate::registry::{CredentialError, RegistryError};
+use crate::upstream::UpstreamError;
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let message = error.to_string();
+        match error {
+            EngineError::InvalidEndpoint { .. } => Self::new(Exit::Usage, message)
+                .hint("unset DOCKER_HOST for the engine of this machine, or see `docker context ls`"),
+            EngineError::Unreachable { .. } => Self::new(Exit::Missing, message)
+                .hint("cargo xtask setup     installs and starts an engine on this machine\ncargo xtask doctor    tells what else is missing"),
+            EngineError::PermissionDenied { .. } => Self::new(Exit::Missing, message)
+                .hint("sudo usermod -aG docker \"$USER\"    then log in again; members of this group are root on this machine"),
+            EngineError::TooOld { .. } => {
+                Self::new(Exit::Missing, message).hint("cargo xtask setup    or your distribution's newer docker.io")
+            }
+            EngineError::NoBuildKit { .. } => {
+                Self::new(Exit::Missing, message).hint("Docker Engine 20.10 or later for Linux containers has it")
+            }
+            EngineError::BuildFailed { log_tail, .. } => Self::new(Exit::Build, message).detail(log_tail.join("\n")),
+            EngineError::NoSpace { .. } => Self::new(Exit::Missing, message)
+                .hint("docker system df             what takes the room\ncargo xtask clean --cache    removes Gantry's downloads and layers"),
+            EngineError::MissingImage { .. } => Self::new(Exit::Missing, message)
+                .hint("if it is a private image: `docker login` to its registry; offline: --profile offline"),
+            EngineError::Cancelled => Self::new(Exit::Interrupted, message),
+            EngineError::Refused { .. } | EngineError::Protocol { .. } => Self::new(Exit::Unexpected, message),
+        }
+    }
+}
+
+impl From<ArtifactError> for Failure {
+    fn from(error: ArtifactError) -> Self {
+        let (exit, hint) = match &error {
+            ArtifactError::Mismatch { html: true, .. } => {
+                (Exit::Refused, Some("a proxy answers in its place: try the URL in a browser, or name a mirror in `[mirrors]`"))
+            }
+            ArtifactError::Mismatch { .. } => (
+                Exit::Refused,
+                Some("nothing was kept. If the upstream replaced the file: find out why, then remove its entry from variants.lock"),
+            ),
+            ArtifactError::DiskFull { .. } => (Exit::Missing, Some("cargo xtask clean --cache, or another GANTRY_CACHE_DIR")),
+            ArtifactError::Folder { .. } => (Exit::Missing, Some("remove it, or name another folder with GANTRY_CACHE_DIR")),
+            ArtifactError::Damaged { .. } => (Exit::Missing, Some("it was removed: run the same command again")),
+            _ => (Exit::Missing, Some("name a mirror in `[mirrors]` of variants.toml, or build with `--profile offline`")),
+        };
+        with_hint(Self::new(exit, error.to_string()), hint.map(str::to_owned))
+    }
+}
+
+impl From<ContextError> for Failure {
+    fn from(error: ContextError) -> Self {
+        Self::new(Exit::Usage, error.to_string()).source(error)
+    }
+}
+
+impl From<CredentialError> for Failure {
+    fn from(error: CredentialError) -> Self {
+        RegistryError::Credential(error).into()
+    }
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        let hint = error.hint();
+        with_hint(Self::new(Exit::Missing, error.to_string()).source(error), hint)
+    }
+}
+
+impl From<UpstreamError> for Failure {
+    fn from(error: UpstreamError) -> Self {
+        let hint = match &error {
+            UpstreamError::Unreachable { .. } | UpstreamError::Nowhere { .. } => {
+                "name a mirror in `[mirrors]` of variants.toml, or build with `--profile offline`"
+            }
+            UpstreamError::NotFound { .. } => "check `version` of this pin in variants.toml against the upstream's releases",
+            UpstreamError::NoDigest { .. } => "pin a version for which the upstream publishes a digest: Gantry never guesses one",
+            UpstreamError::RateLimited { with_token: false, .. } => "set GITHUB_TOKEN: it raises the limit from 60 to 5000 an hour",
+            UpstreamError::RateLimited { .. } => "wait until then",
+            UpstreamError::Refused { .. } | UpstreamError::Odd { .. } => "is there a proxy in between? try the URL in a browser",
+            UpstreamError::NotAnArtifact { .. } => "name it in `pins` of the image, not in `components`",
+        };
+        Self::new(Exit::Missing, error.to_string()).hint(hint)
+    }
+}
+
+fn with_hint(failure: Failure, hint: Option<String>) -> Failure {
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// All pins that could not be resolved, in one failure.
+pub(super) fn unresolved(errors: Vec<UpstreamError>) -> Option<Failure> {
+    let mut errors = errors.into_iter().map(Failure::from);
+    let mut failure = errors.next()?;
+    for other in errors {
+        failure.message += &format!("\n       {}", other.message);
+        if failure.hint.is_none() {
+            failure.hint = other.hint;
+        }
+    }
+    Some(failure)
+}
+
+/// A step that failed, as its user is told.
+pub(super) fn step_failure(step: &StepId, error: StepError) -> Failure {
+    let mut failure = match error {
+        StepError::Engine(error) => Failure::from(error),
+        StepError::Artifact(error) => Failure::from(error),
+        StepError::Image(error) => Failure::new(Exit::Refused, error.to_string()),
+        StepError::Credential(error) => Failure::from(error),
+        StepError::Context(error) => Failure::from(error),
+        StepError::Host(error) => Failure::from(error),
+        StepError::Io { .. } => Failure::new(Exit::Unexpected, error.to_string()).source(error),
+        StepError::Parentage { .. } => Failure::new(Exit::Build, error.to_string())
+            .hint("every Dockerfile of the family begins its last stage with `ARG PARENT` and `FROM ${PARENT}`"),
+        StepError::NoParent { .. } => Failure::new(Exit::Build, error.to_string())
+            .hint("somebody removed it while this build ran: run the same command again"),
+    };
+    failure.message = format!("`{step}`: {}", failure.message);
+    failure
+}
+
+/// A value on the command line that is not valid.
+pub(super) fn usage(flag: &str, error: &dyn std::error::Error) -> Failure {
+    Failure::new(Exit::Usage, format!("{flag}: {error}"))
+}
+
+/// A file that a flag or variants.toml names and that cannot be read.
+pub(super) fn unreadable(file: &Path, error: std::io::Error) -> Failure {
+    Failure::new(Exit::Usage, format!("cannot read `{}`", file.display())).source(error)
+}
+
+/// Writes a file beside its place and renames it, so that nobody ever sees half of it.
+pub(super) fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let beside = path.with_extension(format!("{}.partial", std::process::id()));
+    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|error| {
+        std::fs::remove_file(&beside).ok();
+        Failure::new(Exit::Missing, format!("cannot write `{}`", path.display())).source(error)
+    })
+}
+
+/// A name for this run's log: what, when, who.
+pub(super) fn log_name(what: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    format!("{what}-{now}-{}", std::process::id())
+}

@@ -1,0 +1,106 @@
+//! Events as bars on a terminal: one line for each thing that is being done, with what it is doing now.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::event::{Event, Outcome, Sink};
+
+/// Events as bars.
+pub(super) struct Bars {
+    all: MultiProgress,
+    bars: Mutex<HashMap<String, ProgressBar>>,
+}
+
+impl Bars {
+    pub(super) fn new() -> Self {
+        Self { all: MultiProgress::new(), bars: Mutex::new(HashMap::new()) }
+    }
+
+    fn bar(&self, key: &str, template: &str, prefix: &str) -> ProgressBar {
+        let Ok(mut bars) = self.bars.lock() else { return ProgressBar::hidden() };
+        let new = || {
+            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let bar = self.all.add(ProgressBar::no_length().with_style(style).with_prefix(prefix.to_owned()));
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        };
+        bars.entry(key.to_owned()).or_insert_with(new).clone()
+    }
+
+    fn end(&self, key: &str, line: Option<&str>) {
+        let bar = self.bars.lock().ok().and_then(|mut bars| bars.remove(key));
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        if let Some(line) = line {
+            self.say(line);
+        }
+    }
+
+    fn say(&self, line: &str) {
+        if self.all.println(line).is_err() {
+            super::print_line(line);
+        }
+    }
+}
+
+const STEP: &str = "{spinner:.cyan} {prefix:.bold} {elapsed:.dim} {wide_msg}";
+const TRANSFER: &str = "{spinner:.cyan} {prefix} {bar:24.cyan/dim} {bytes}/{total_bytes} {bytes_per_sec:.dim}";
+
+impl Sink for Bars {
+    fn emit(&self, event: Event) {
+        match event {
+            Event::StepStarted { step, title } => self.bar(&step, STEP, &step).set_message(title),
+            Event::StepProgress { step, current, done, total } => {
+                let count = if total > 0 { format!("{done}/{total} ") } else { String::new() };
+                self.bar(&step, STEP, &step).set_message(format!("{count}{current}"));
+            }
+            Event::StepLog { .. } => {}
+            Event::StepFinished { step, outcome, seconds, detail } => {
+                let line = format!("{} {step} {}", mark(outcome), describe(outcome, seconds, &detail));
+                self.end(&step, (outcome != Outcome::UpToDate).then_some(line.as_str()));
+            }
+            Event::Transfer { id, what, bytes, total } => {
+                let bar = self.bar(&id, TRANSFER, &what);
+                if let Some(total) = total {
+                    bar.set_length(total);
+                }
+                bar.set_position(bytes);
+                if total == Some(bytes) {
+                    self.end(&id, None);
+                }
+            }
+            Event::Note { text } => self.say(&text),
+            Event::Warning { text } => self.say(&format!("\u{1b}[33mwarning:\u{1b}[0m {text}")),
+        }
+    }
+}
+
+fn mark(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done | Outcome::UpToDate => "\u{1b}[32m✓\u{1b}[0m",
+        Outcome::Failed => "\u{1b}[31m✗\u{1b}[0m",
+        Outcome::Skipped | Outcome::Cancelled => "\u{1b}[33m-\u{1b}[0m",
+    }
+}
+
+/// How a step ended, in words.
+pub(super) fn describe(outcome: Outcome, time: Duration, detail: &str) -> String {
+    let seconds = time.as_secs_f64();
+    let text = match outcome {
+        Outcome::Done => format!("done in {seconds:.1} s"),
+        Outcome::UpToDate => "up to date".to_owned(),
+        Outcome::Failed => format!("failed after {seconds:.1} s"),
+        Outcome::Skipped => "skipped".to_owned(),
+        Outcome::Cancelled => "cancelled".to_owned(),
+    };
+    if detail.is_empty() { text } else { format!("{text}: {detail}") }
+}
+
+/// Bytes for people, in decimal units as registries and disks count them: `262.8 MB`.
+pub(super) fn size(bytes: u64) -> String {
+    indicatif::DecimalBytes(bytes).to_string()
+}
