@@ -173,8 +173,20 @@ fn every_step_stands_after_what_it_needs_and_shared_steps_stand_once() {
     assert_eq!(
         ids,
         [
-            "artifact runner", "external", "base", "aws", "aws + runner", "entrypoint", "aws finished", "artifact server",
-            "aws-web", "aws-web + runner", "aws-web finished", "azure", "azure + runner", "azure finished",
+            "artifact runner",
+            "external",
+            "base",
+            "aws",
+            "aws + runner",
+            "entrypoint",
+            "aws finished",
+            "artifact server",
+            "aws-web",
+            "aws-web + runner",
+            "aws-web finished",
+            "azure",
+            "azure + runner",
+            "azure finished",
         ]
     );
     for (at, step) in plan.steps.iter().enumerate() {
@@ -189,7 +201,7 @@ fn children_build_on_the_unfinished_parent() {
     let plan = case().plan();
     assert_eq!(built(&plan, "aws-web").parent.as_str(), "aws");
     assert_eq!(built(&plan, "aws-web").args["PARENT"], step(&plan, "aws").stage.clone().unwrap());
-    assert_eq!(built(&plan, "aws-web").args["BASE"], step(&plan, "base").stage.clone().unwrap());
+    assert_eq!(built(&plan, "aws-web").args["BASE"], step(&plan, "external").stage.clone().unwrap());
 }
 
 #[test]
@@ -204,10 +216,7 @@ fn a_dockerfile_gets_the_arguments_that_it_declares() {
 #[test]
 fn one_variant_needs_nothing_of_the_others() {
     let plan = case().resolve(&["azure"]).unwrap();
-    assert_eq!(
-        ids(&plan),
-        ["artifact runner", "external", "base", "azure", "azure + runner", "entrypoint", "azure finished"]
-    );
+    assert_eq!(ids(&plan), ["artifact runner", "external", "base", "azure", "azure + runner", "entrypoint", "azure finished"]);
 }
 
 #[test]
@@ -334,7 +343,10 @@ fn all_reasons_for_no_plan_are_given_at_once() {
     case.facts.args.insert("PARENT".into(), "x".into());
     let errors = case.resolve(&ALL).unwrap_err();
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    assert!(texts.iter().any(|text| text.contains("base image `docker.io/library/debian:trixie-slim` has no digest")), "{texts:?}");
+    assert!(
+        texts.iter().any(|text| text.contains("base image `docker.io/library/debian:trixie-slim` has no digest")),
+        "{texts:?}"
+    );
     assert!(texts.iter().any(|text| text.contains("pin `runner` has no digest for linux/amd64")), "{texts:?}");
     assert!(texts.iter().any(|text| text.contains("`--arg PARENT`")), "{texts:?}");
 }

@@ -32,7 +32,13 @@ pub(super) struct Ended<E> {
 /// Runs `nodes`, at most `jobs` of those that count at a time. `perform` gives a few words on success.
 ///
 /// When `cancel` fires, the running futures are dropped (which cancels what they do) and nothing new starts.
-pub(super) async fn run<E, F, P>(nodes: Vec<Node>, jobs: usize, perform: P, events: &Events, cancel: &CancellationToken) -> Ended<E>
+pub(super) async fn run<E, F, P>(
+    nodes: Vec<Node>,
+    jobs: usize,
+    perform: P,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Ended<E>
 where
     E: Display + Send + 'static,
     F: Future<Output = Result<String, E>> + Send + 'static,
@@ -131,7 +137,8 @@ mod tests {
     }
 
     fn diamond() -> Vec<Node> {
-        let node = |name: &str, needs: &[&str]| Node { id: id(name), needs: needs.iter().map(|name| id(name)).collect(), counts: true };
+        let node =
+            |name: &str, needs: &[&str]| Node { id: id(name), needs: needs.iter().map(|name| id(name)).collect(), counts: true };
         vec![node("base", &[]), node("aws", &["base"]), node("azure", &["base"]), node("aws-web", &["aws"])]
     }
 

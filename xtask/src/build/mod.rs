@@ -16,8 +16,8 @@ use crate::artifact::Cache;
 use crate::context::Context;
 use crate::engine::{Engine, EngineError, InspectedImage, SecretBytes};
 use crate::event::{Event, Events, Outcome};
-use crate::registry::Sources;
 use crate::plan::{Action, Plan, Schedule, Step, StepId, Work};
+use crate::registry::Sources;
 
 pub use inventory::Inventory;
 pub use step::StepError;
@@ -103,7 +103,9 @@ pub async fn execute(
     let mut report = Report { steps: Vec::new(), errors: ended.errors, variants: BTreeMap::new(), time: Duration::ZERO };
     for step in &plan.steps {
         match schedule.action(&step.id) {
-            Action::Run => report.steps.push((step.id.clone(), ended.outcomes.get(&step.id).copied().unwrap_or(Outcome::Cancelled))),
+            Action::Run => {
+                report.steps.push((step.id.clone(), ended.outcomes.get(&step.id).copied().unwrap_or(Outcome::Cancelled)))
+            }
             Action::UpToDate => {
                 events.emit(Event::StepFinished {
                     step: step.id.to_string(),

@@ -16,8 +16,8 @@ use crate::event::{Event, Events};
 use crate::family::{Name, Place};
 use crate::host::{self, HostError};
 use crate::oci::{Digest, Platform, Reference};
-use crate::registry::{Credential, CredentialError};
 use crate::plan::{self, Built, LAYER_EPOCH, Plan, Step, StepId, Work};
+use crate::registry::{Credential, CredentialError};
 
 /// Where the entrypoint lies in the context of the finishing layer.
 const ENTRYPOINT: &str = "rootfs/usr/local/bin/entrypoint";
@@ -163,13 +163,7 @@ async fn pull(shared: &Shared, reference: &Reference, stage: &str, events: &Even
     Ok(String::new())
 }
 
-async fn bootstrap(
-    shared: &Shared,
-    step: &Step,
-    suite: &str,
-    packages: &[String],
-    events: &Events,
-) -> Result<String, StepError> {
+async fn bootstrap(shared: &Shared, step: &Step, suite: &str, packages: &[String], events: &Events) -> Result<String, StepError> {
     let folder = shared.site.cache.folder("bootstrap")?;
     let tar = host::bootstrap::root_filesystem(suite, packages, shared.platform, &folder, shared.epoch, events).await?;
     load(shared, step, LayerSource::Root { file: tar }).await

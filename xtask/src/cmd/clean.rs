@@ -31,7 +31,8 @@ pub(super) async fn run(session: &Session, args: &Clean) -> Result<(), Failure> 
         removal.containers = containers.into_iter().map(|container| container.name).collect();
         let inventory = Inventory::new(engine.images().await?);
         let local = format!("{}:", family.name);
-        let mine = |image: &crate::engine::LocalImage| image.labels.get(plan::FAMILY).is_some_and(|of| *of == family.name.as_str());
+        let mine =
+            |image: &crate::engine::LocalImage| image.labels.get(plan::FAMILY).is_some_and(|of| *of == family.name.as_str());
         let wanted = |tag: &str, image: &crate::engine::LocalImage| {
             let stage = plan::stage_name(tag).is_some_and(|name| mine(image) || name == "external");
             stage || ((args.images || args.all) && tag.starts_with(&local) && mine(image))

@@ -47,7 +47,9 @@ impl From<ArtifactError> for Failure {
             }
             ArtifactError::Mismatch { .. } => (
                 Exit::Refused,
-                Some("nothing was kept. If the upstream replaced the file: find out why, then remove its entry from variants.lock"),
+                Some(
+                    "nothing was kept. If the upstream replaced the file: find out why, then remove its entry from variants.lock",
+                ),
             ),
             ArtifactError::DiskFull { .. } => (Exit::Missing, Some("cargo xtask clean --cache, or another GANTRY_CACHE_DIR")),
             ArtifactError::Folder { .. } => (Exit::Missing, Some("remove it, or name another folder with GANTRY_CACHE_DIR")),
@@ -85,7 +87,9 @@ impl From<UpstreamError> for Failure {
             }
             UpstreamError::NotFound { .. } => "check `version` of this pin in variants.toml against the upstream's releases",
             UpstreamError::NoDigest { .. } => "pin a version for which the upstream publishes a digest: Gantry never guesses one",
-            UpstreamError::RateLimited { with_token: false, .. } => "set GITHUB_TOKEN: it raises the limit from 60 to 5000 an hour",
+            UpstreamError::RateLimited { with_token: false, .. } => {
+                "set GITHUB_TOKEN: it raises the limit from 60 to 5000 an hour"
+            }
             UpstreamError::RateLimited { .. } => "wait until then",
             UpstreamError::Refused { .. } | UpstreamError::Odd { .. } => "is there a proxy in between? try the URL in a browser",
             UpstreamError::NotAnArtifact { .. } => "name it in `pins` of the image, not in `components`",

@@ -64,8 +64,11 @@ fn invalid(session: &Session, source: &SourceText, problems: &[family::Problem])
         1 => "1 problem".to_owned(),
         count => format!("{count} problems"),
     };
-    Failure::new(Exit::Usage, format!("`{}` has {count}", source.name))
-        .detail(diagnostics::render(source, problems, session.console.color()))
+    Failure::new(Exit::Usage, format!("`{}` has {count}", source.name)).detail(diagnostics::render(
+        source,
+        problems,
+        session.console.color(),
+    ))
 }
 
 fn lock_path(session: &Session) -> PathBuf {
@@ -102,7 +105,8 @@ impl Prepared {
 
         let used = Used::of(&family, profile, &variants);
         let locked = inputs.locked || session.ci;
-        let resolving = Resolving { session, family: &family, profile, platform, locked, credentials: &credentials, events: &events };
+        let resolving =
+            Resolving { session, family: &family, profile, platform, locked, credentials: &credentials, events: &events };
         if resolving.complete(&mut lock, &used).await? && locking == Locking::Write {
             let path = lock_path(session);
             edge::write_beside(&path, lock.write(&family).as_bytes())?;
@@ -202,7 +206,8 @@ impl Used {
         used.folders.extend([plan::COMPONENT_CONTEXT.to_owned(), plan::FINISH_CONTEXT.to_owned()]);
         let mut seen = BTreeSet::new();
         let mut pending: Vec<&Name> = variants.iter().collect();
-        while let Some(image) = pending.pop().filter(|name| seen.insert((*name).clone())).and_then(|name| family.images.get(name)) {
+        while let Some(image) = pending.pop().filter(|name| seen.insert((*name).clone())).and_then(|name| family.images.get(name))
+        {
             used.pins.extend(image.pins.iter().cloned());
             used.folders.extend(image.context.clone());
             used.base |= image.parent.is_none();

@@ -1,3 +1,7 @@
 //! stub
-use super::Session; use crate::cli::Test; use crate::failure::Failure;
-pub(super) async fn run(_s:&Session,_a:&Test)->Result<(),Failure>{ Ok(()) }
+use super::Session;
+use crate::cli::Test;
+use crate::failure::Failure;
+pub(super) async fn run(_s: &Session, _a: &Test) -> Result<(), Failure> {
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! A build as a value: which images, in which order, with which parent, arguments, labels, tags and input digests.
 //! Pure: family, lock and [`Facts`] in, [`Plan`] out. A plan can be printed and is the very value that is carried out.
 
+mod error;
 mod facts;
 mod input;
 mod label;
@@ -10,12 +11,13 @@ mod schedule;
 mod stage;
 mod tags;
 
-pub use facts::{declared_args, BundleFact, ContextFact, Facts, ParentFact, Revision};
+pub use error::PlanError;
+pub use facts::{BundleFact, ContextFact, Facts, ParentFact, Revision, declared_args};
 pub use label::{
     CA_BUNDLE, COMPONENT_CONTEXT, DEVCONTAINER, FAMILY, FINISH_CONTEXT, IMAGE, INPUT, OMITTED, PIN, PLATFORM, PROFILE, VARIANT,
 };
 pub use model::{Built, Plan, Step, StepId, VariantPlan, Work};
-pub use resolve::{PlanError, Request, resolve};
+pub use resolve::{Request, resolve};
 pub use schedule::{Action, Schedule, schedule};
 pub use stage::{STAGE_PREFIX, stage_name, stage_reference};
 pub use tags::{VariantTags, local_tags, published_tags};

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::error::PlanError;
 use super::facts::Facts;
 use super::input::{self, Inputs};
 use super::label;
 use super::model::{Built, Plan, Step, StepId, VariantPlan, Work};
 use super::stage::stage_reference;
 use super::tags::local_tags;
-use crate::family::{Base, Family, Image, Lock, Name, Profile, Published};
+use crate::family::{Base, Family, Lock, Name, Profile};
 use crate::oci::Digest;
 
 /// What a plan is asked for.
@@ -24,57 +25,6 @@ pub struct Request<'a> {
     pub variants: &'a [Name],
     /// The world.
     pub facts: &'a Facts,
-}
-
-/// Why there is no plan. All reasons are given in one go.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// No such profile.
-    #[error("there is no profile `{found}`; variants.toml has {known}")]
-    UnknownProfile {
-        /// What was asked for.
-        found: Name,
-        /// What there is.
-        known: String,
-    },
-    /// A pin that is needed is not in the lock.
-    #[error("pin `{pin}` has no digest for {platform} in variants.lock")]
-    Unlocked {
-        /// The pin.
-        pin: Name,
-        /// The platform.
-        platform: crate::oci::Platform,
-    },
-    /// The base image is not in the lock.
-    #[error("base image `{base}` has no digest in variants.lock")]
-    UnlockedBase {
-        /// The base image.
-        base: String,
-    },
-    /// The folder of a Dockerfile was not read.
-    #[error("`{folder}/Dockerfile`, which `{image}` is built from, is missing")]
-    NoContext {
-        /// The image.
-        image: String,
-        /// The folder.
-        folder: String,
-    },
-    /// An argument is given to an image that does not use it.
-    #[error("`{arg}` is given to `{image}`, and neither its Dockerfile nor one below it declares `ARG {arg}`")]
-    UndeclaredArg {
-        /// The image.
-        image: Name,
-        /// The argument.
-        arg: String,
-    },
-    /// `--arg` names an argument that nothing uses, or that Gantry sets.
-    #[error("`--arg {arg}`: {why}")]
-    BadArg {
-        /// The argument.
-        arg: String,
-        /// Why it is refused.
-        why: String,
-    },
 }
 
 /// Arguments that Gantry sets itself.
@@ -144,8 +94,6 @@ fn warnings(request: &Request<'_>, variants: &[VariantPlan]) -> Vec<String> {
 #[derive(Clone)]
 struct Unfinished {
     step: StepId,
-    /// The lowest image of the family below it (or the pulled parent): where builder stages start.
-    root: StepId,
     /// Pins that are in it, and pins that were left out.
     pins: BTreeSet<Name>,
     omitted: BTreeSet<Name>,
@@ -169,7 +117,6 @@ struct Dockerfile<'a> {
     folder: &'a str,
     target: Option<&'a String>,
     parent: StepId,
-    base: Option<StepId>,
     own_args: BTreeMap<String, String>,
     artifacts: BTreeMap<String, StepId>,
     labels: BTreeMap<String, String>,
@@ -289,13 +236,11 @@ impl<'a> Resolver<'a> {
             Some(below) => below.step.clone(),
             None => self.base()?,
         };
-        let root = below.as_ref().map(|below| below.root.clone());
         let step = self.dockerfile(Dockerfile {
             image: name.to_string(),
             folder,
             target: image.target.as_ref(),
             parent,
-            base: root.clone(),
             own_args: image.args.clone(),
             artifacts,
             labels: BTreeMap::new(),
@@ -306,7 +251,7 @@ impl<'a> Resolver<'a> {
         for arg in image.args.keys().filter(|arg| !declared.contains(*arg)) {
             self.errors.push(PlanError::UndeclaredArg { image: name.clone(), arg: arg.clone() });
         }
-        let unfinished = Unfinished { root: root.unwrap_or_else(|| step.clone()), step, pins, omitted, declared };
+        let unfinished = Unfinished { step, pins, omitted, declared };
         self.images.insert(name.clone(), unfinished.clone());
         Some(unfinished)
     }
@@ -318,12 +263,13 @@ impl<'a> Resolver<'a> {
         let stage = format!("published.{name}");
         let work = Work::Pull { reference: published.reference.clone() };
         let step = self.add(StepId(format!("published {name}")), Some(&stage), Vec::new(), work, &inputs);
-        Some(Unfinished { root: step.clone(), step, pins: BTreeSet::new(), omitted: BTreeSet::new(), declared: BTreeSet::new() })
+        Some(Unfinished { step, pins: BTreeSet::new(), omitted: BTreeSet::new(), declared: BTreeSet::new() })
     }
 
     /// A variant: its image, its components, the finishing layer.
     fn variant(&mut self, name: &Name) -> Option<VariantPlan> {
-        let family = self.request.family;
+        let request = self.request;
+        let family = request.family;
         let image = family.images.get(name)?;
         let published = image.published.as_ref()?;
         // Before the image, so that a pin that is not locked is reported even where the image cannot be resolved.
@@ -343,7 +289,6 @@ impl<'a> Resolver<'a> {
                 folder: label::COMPONENT_CONTEXT,
                 target: None,
                 parent: step,
-                base: None,
                 own_args: BTreeMap::new(),
                 artifacts: BTreeMap::from([("ARTIFACT".to_owned(), artifact)]),
                 labels: BTreeMap::new(),
@@ -355,10 +300,9 @@ impl<'a> Resolver<'a> {
             folder: label::FINISH_CONTEXT,
             target: None,
             parent: step,
-            base: None,
             own_args: BTreeMap::new(),
             artifacts: BTreeMap::new(),
-            labels: self.labels(image, published, &pins, &omitted),
+            labels: label::of_variant(request, self.profile, image, published, &pins, &omitted),
             entrypoint: true,
         })?;
         Some(VariantPlan {
@@ -398,17 +342,18 @@ impl<'a> Resolver<'a> {
         self.used_args.extend(request.facts.args.keys().filter(|arg| declared(arg)).cloned());
         args.insert("BUILD_DATE".to_owned(), request.facts.build_date.to_string());
         args.insert("PARENT".to_owned(), self.stage(&file.parent)?.to_owned());
-        let base = file.base.as_ref().unwrap_or(&file.parent);
-        args.insert("BASE".to_owned(), self.stage(base)?.to_owned());
+        // Builder stages stand on what is below the whole family, so that a new BUILD_DATE repeats none of them.
+        let base = if declared("BASE") { Some(self.base()?) } else { None };
+        if let Some(base) = &base {
+            args.insert("BASE".to_owned(), self.stage(base)?.to_owned());
+        }
         for (arg, step) in &file.artifacts {
             args.insert(arg.clone(), self.stage(step)?.to_owned());
         }
         args.retain(|arg, _| declared(arg));
 
         let mut needs = vec![file.parent.clone()];
-        if declared("BASE") && !needs.contains(base) {
-            needs.push(base.clone());
-        }
+        needs.extend(base.filter(|base| *base != file.parent));
         needs.extend(file.artifacts.into_iter().filter(|(arg, _)| declared(arg)).map(|(_, step)| step));
         let parents = needs.iter().filter_map(|step| self.input(step)).collect();
         if file.entrypoint {
@@ -447,47 +392,6 @@ impl<'a> Resolver<'a> {
     fn entrypoint(&mut self) -> StepId {
         let inputs = Inputs { entrypoint: Some(self.facts().entrypoint), ..self.inputs() };
         self.add(StepId("entrypoint".to_owned()), None, Vec::new(), Work::Entrypoint, &inputs)
-    }
-
-    /// The labels of a finished variant. (OCI image specification, annotations; design: labels.)
-    fn labels(
-        &self,
-        image: &Image,
-        published: &Published,
-        pins: &BTreeSet<Name>,
-        omitted: &BTreeSet<Name>,
-    ) -> BTreeMap<String, String> {
-        let (family, facts) = (self.request.family, self.facts());
-        let mut labels = published.labels.clone();
-        let mut set = |key: &str, value: String| labels.insert(key.to_owned(), value);
-        let oci = "org.opencontainers.image.";
-        set(&format!("{oci}title"), format!("{} {}", family.title, image.name));
-        set(&format!("{oci}description"), published.description.clone());
-        set(&format!("{oci}source"), family.source.clone());
-        set(&format!("{oci}created"), facts.build_date.rfc3339());
-        let revision = facts.revision.as_ref();
-        let commit = revision.map(|revision| format!("{}{}", revision.commit, if revision.dirty { "-dirty" } else { "" }));
-        set(&format!("{oci}revision"), commit.unwrap_or_default());
-        set(&format!("{oci}version"), facts.build_date.to_string().replace('-', "."));
-        if let Some(licenses) = &family.licenses {
-            set(&format!("{oci}licenses"), licenses.clone());
-        }
-        if let Base::Image(reference) = &self.profile.base {
-            let digest = reference.digest.or_else(|| self.request.lock.bases.get(&reference.to_string()).copied());
-            let name = crate::oci::Reference { digest: None, ..reference.clone() };
-            set(&format!("{oci}base.name"), name.to_string());
-            set(&format!("{oci}base.digest"), digest.map(|digest| digest.to_string()).unwrap_or_default());
-        }
-        set(label::VARIANT, image.name.to_string());
-        set(label::DEVCONTAINER, r#"[{"overrideCommand":false,"remoteUser":"ansible"}]"#.to_owned());
-        for name in pins {
-            if let Some(pin) = family.pins.get(name) {
-                set(&format!("{}{name}", label::PIN), pin.version.clone());
-            }
-        }
-        // Written also when empty: a published parent's label must not shine through.
-        set(label::OMITTED, omitted.iter().map(Name::as_str).collect::<Vec<_>>().join(","));
-        labels
     }
 
     fn check_args(&mut self) {
