@@ -19,5 +19,7 @@ pub mod output;
 pub mod plan;
 pub mod publish;
 pub mod registry;
+pub mod retry;
+pub mod secret;
 pub mod store;
 pub mod upstream;

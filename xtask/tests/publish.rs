@@ -17,7 +17,8 @@ use xtask::publish::{
     Circumstances, Delivery, Origin, PublishError, Published, Registries, ReleasePlan, Tag, TagKind, TagState, Tree,
     VariantRelease, connect, execute,
 };
-use xtask::registry::{Access, Policy, Registry, RegistryError, Sources, SystemClock, digest_of};
+use xtask::registry::{Access, Registry, RegistryError, Sources, digest_of};
+use xtask::retry::{Policy, SystemClock};
 use xtask::store::{Blobs, Exported, obtain, split};
 
 const CANARY: &str = "canary-7Qx9-secret";

@@ -1,17 +1,18 @@
 //! One download: resumed where it was cut, verified while it streams, tried again where that may help.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, IF_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 
-use super::http::{causes, is_transient, retry_after};
+use super::http::{asked_pause, causes};
 use super::partial::Partial;
 use super::{ArtifactError, Cache, Patience};
 use crate::event::{Event, Events};
 use crate::oci::Digest;
+use crate::retry;
 
 /// Attempts at one place, however much each of them brings.
 const MOST_ATTEMPTS: u32 = 40;
@@ -248,8 +249,8 @@ impl Download<'_> {
                 partial.clear().await?;
                 return Err(Cut::again("the server does not have the rest of an interrupted download"));
             }
-            status if is_transient(status.as_u16()) => {
-                let asked = retry_after(response.headers(), SystemTime::now());
+            status if retry::is_passing(status.as_u16()) => {
+                let asked = asked_pause(response.headers());
                 return Err(Cut::Again { why: status.to_string(), status: Some(status.as_u16()), asked });
             }
             status => return Err(Cut::Failed(self.given_up(1, String::new(), Some(status.as_u16())))),

@@ -1,14 +1,13 @@
 //! What all requests of Gantry to vendors and mirrors share: the client, when to try again and how long to wait.
 
 use std::error::Error;
-use std::hash::{BuildHasher as _, Hasher as _};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
 use super::ArtifactError;
+use crate::retry;
 
 /// How long and how often is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,29 +36,13 @@ impl Patience {
             return (asked <= self.longest_wait).then_some(asked);
         }
         let limit = self.first_wait.saturating_mul(1 << failed.saturating_sub(1).min(16)).min(self.longest_wait);
-        Some(limit.mul_f64(random_fraction()))
+        Some(limit.mul_f64(retry::chance()))
     }
 }
 
-/// Somewhere in 0..1. Every `RandomState` is seeded by the system; waits need no better chance than that.
-fn random_fraction() -> f64 {
-    let random = std::hash::RandomState::new().build_hasher().finish();
-    f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX)
-}
-
-/// Whether the same request may succeed later.
-pub fn is_transient(status: u16) -> bool {
-    matches!(status, 408 | 425 | 429 | 500..=599)
-}
-
-/// What `Retry-After` asks for: seconds, or a date.
-pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok()?;
-    Some(SystemTime::from(date).duration_since(now).unwrap_or_default())
+/// What the answer's `Retry-After` asks for.
+pub fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
+    retry::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, OffsetDateTime::now_utc())
 }
 
 /// A client: the system's proxies, the platform's root certificates and those of `SSL_CERT_FILE`, limits on silence but
@@ -110,29 +93,5 @@ mod tests {
         }
         assert_eq!(patience.wait(1, Some(seconds(7))), Some(seconds(7)));
         assert_eq!(patience.wait(1, Some(seconds(11))), None);
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
-        for (text, expected) in [
-            ("120", Some(120)),
-            ("0", Some(0)),
-            ("Sun, 06 Nov 1994 08:50:00 GMT", Some(23)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("soon", None),
-            ("-1", None),
-        ] {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
-            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{text}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
-    }
-
-    #[test]
-    fn what_may_succeed_later() {
-        let transient: Vec<u16> = (200..600).filter(|status| is_transient(*status)).collect();
-        assert_eq!(transient[..4], [408, 425, 429, 500]);
-        assert_eq!(transient.len(), 103);
     }
 }

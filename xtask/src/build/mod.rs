@@ -28,8 +28,6 @@ pub struct Site {
     pub engine: Engine,
     /// Downloads.
     pub cache: Cache,
-    /// Fetches them.
-    pub client: reqwest::Client,
     /// The folder of variants.toml.
     pub root: PathBuf,
     /// The build contexts, by folder.

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::prepare::{Locking, Prepared};
 use super::{Session, edge, engine};
-use crate::artifact;
 use crate::build::{self, Inventory, Report, Site};
 use crate::cli::Build;
 use crate::engine::{Engine, SecretBytes};
@@ -88,7 +87,6 @@ pub(super) async fn build(
     let site = Site {
         engine,
         cache: prepared.cache(session)?,
-        client: artifact::client()?,
         root: session.root.clone(),
         contexts: prepared.contexts.clone(),
         sources: prepared.sources.clone(),

@@ -18,7 +18,8 @@ use crate::oci::{Digest, Platform};
 use crate::output::diagnostics;
 use crate::plan::{self, BundleFact, ContextFact, Facts, ParentFact, Plan, Request, Revision};
 use crate::registry;
-use crate::upstream::{self, Access, Token};
+use crate::secret::Secret;
+use crate::upstream::{self, Access};
 
 /// What is done about pins that variants.lock does not resolve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,7 +262,7 @@ impl Resolving<'_> {
             .hint("run the same command without `--locked` (and without CI=true) on your machine, and commit variants.lock"));
         }
         let client = artifact::client()?;
-        let token = variable("GITHUB_TOKEN").or_else(|| variable("GH_TOKEN")).and_then(|token| Token::new(&token));
+        let token = variable("GITHUB_TOKEN").or_else(|| variable("GH_TOKEN")).map(|token| Secret::new(token.trim()));
         let access = Access {
             client: &client,
             mirrors: &self.family.mirrors,

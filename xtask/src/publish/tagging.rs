@@ -183,7 +183,7 @@ async fn one(target: &Target<'_>, tag: &Tag, looked: &Looked) -> Outcome {
         Err(error) => {
             let unsure = match &error {
                 RegistryError::Unreachable { .. } => true,
-                RegistryError::Status { status, .. } => crate::registry::is_passing(*status),
+                RegistryError::Status { status, .. } => crate::retry::is_passing(*status),
                 _ => false,
             };
             Outcome::Failed { failed: failed(target, error), unsure }

@@ -12,8 +12,9 @@ use reqwest::{Body, RequestBuilder, Url};
 use tokio_util::io::ReaderStream;
 
 use super::transport::{Answer, Transport, Trouble};
-use super::{Access, Clock, Credential, Policy, RegistryError, Sources, SystemClock, api_host};
+use super::{Access, Credential, RegistryError, Sources, api_host};
 use crate::oci::{Digest, Repository, media_type};
+use crate::retry::{Clock, Policy, SystemClock};
 
 /// An upload of which no byte moves for so long is given up. A registry may take its time to commit a large layer.
 const STALLED: Duration = Duration::from_secs(180);

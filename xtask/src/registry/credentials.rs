@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::Deserialize;
 
-use super::{Secret, helper};
+use super::helper;
+use crate::secret::Secret;
 
 /// What a registry is told.
 #[derive(Debug, Clone, PartialEq, Eq)]

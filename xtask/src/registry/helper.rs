@@ -7,8 +7,8 @@ use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::Secret;
 use super::credentials::{Credential, CredentialError};
+use crate::secret::Secret;
 
 /// A helper may have to unlock a key ring or to ask a cloud; longer than this it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);

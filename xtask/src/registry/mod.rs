@@ -7,16 +7,12 @@
 mod client;
 mod credentials;
 mod helper;
-mod retry;
-mod secret;
 mod transport;
 
 use std::error::Error;
 
 pub use client::{Blob, BlobSource, Registry};
 pub use credentials::{Choice, Credential, CredentialError, Sources};
-pub use retry::{Clock, Policy, Sleeping, SystemClock, is_passing, retry_after};
-pub use secret::Secret;
 pub use transport::Access;
 
 use crate::oci::{Digest, Reference, Repository};

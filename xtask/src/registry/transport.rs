@@ -13,8 +13,10 @@ use oci_distribution::{Client as OciClient, Reference as OciReference, RegistryO
 use reqwest::{RequestBuilder, Url, redirect};
 use tokio::sync::Mutex;
 
-use super::{Clock, Credential, Policy, RegistryError, api_host, innermost, is_passing, retry_after};
+use super::{Credential, RegistryError, api_host, innermost};
 use crate::oci::Repository;
+use crate::retry::{Clock, Policy, is_passing, retry_after};
+use crate::secret::Secret;
 
 /// What is asked of the registry's token server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +84,7 @@ struct Authorization {
 enum Kind {
     Nothing,
     Basic,
-    Bearer(super::Secret),
+    Bearer(Secret),
 }
 
 impl Transport {
@@ -281,7 +283,7 @@ impl Transport {
             None => RegistryAuth::Anonymous,
         };
         match self.oci.auth(&self.reference, &auth, self.access).await {
-            Ok(Some(token)) => Ok(Kind::Bearer(super::Secret::new(token))),
+            Ok(Some(token)) => Ok(Kind::Bearer(Secret::new(token))),
             Ok(None) if matches!(auth, RegistryAuth::Basic(..)) => Ok(Kind::Basic),
             Ok(None) => Ok(Kind::Nothing),
             Err(OciDistributionError::RequestError(error)) => Err(connection(error)),

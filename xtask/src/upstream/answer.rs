@@ -1,7 +1,5 @@
 //! Asking an upstream: at its mirror first, again where that may help, with answers that are what they should be.
 
-use std::time::SystemTime;
-
 use reqwest::header::{ACCEPT, HeaderMap};
 use reqwest::{RequestBuilder, Url};
 use serde::de::DeserializeOwned;
@@ -9,9 +7,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Access, UpstreamError, Wanted};
-use crate::artifact::http::{causes, is_transient, retry_after};
+use crate::artifact::http::{asked_pause, causes};
 use crate::artifact::mirrored;
 use crate::oci::Digest;
+use crate::retry;
 
 /// No answer that is read here is longer.
 const LONGEST: usize = 8 << 20;
@@ -79,10 +78,10 @@ impl Question<'_> {
                     if let Some(limited) = self.rate_limited(status, answer.headers()) {
                         return Err(limited);
                     }
-                    if !is_transient(status) {
+                    if !retry::is_passing(status) {
                         return Err(self.refused(status));
                     }
-                    (self.refused(status), retry_after(answer.headers(), SystemTime::now()))
+                    (self.refused(status), asked_pause(answer.headers()))
                 }
             };
             match self.access.patience.wait(attempts, asked).filter(|_| attempts < self.access.patience.attempts) {
@@ -95,7 +94,7 @@ impl Question<'_> {
     fn request(&self) -> RequestBuilder {
         let request = self.access.client.get(self.url).header(ACCEPT, "application/json, text/plain;q=0.9");
         match self.access.github_token.filter(|_| gets_token(self.url)) {
-            Some(token) => request.bearer_auth(token.reveal()),
+            Some(token) => request.bearer_auth(token.expose()),
             None => request,
         }
     }

@@ -4,16 +4,15 @@ mod answer;
 mod error;
 mod github;
 mod open_vsx;
-mod token;
 mod vscode;
 
 use std::collections::BTreeMap;
 
 pub use error::UpstreamError;
-pub use token::Token;
 
 use crate::family::{LockedArtifact, Name, Pin, Upstream};
 use crate::oci::Platform;
+use crate::secret::Secret;
 
 /// How upstreams are reached.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +24,7 @@ pub struct Access<'a> {
     /// Whether vendors' own hosts may be asked, rather than mirrors only.
     pub vendors: bool,
     /// For api.github.com and no other host: without one it answers 60 requests an hour.
-    pub github_token: Option<&'a Token>,
+    pub github_token: Option<&'a Secret>,
     /// How often and how long is tried.
     pub patience: crate::artifact::Patience,
 }

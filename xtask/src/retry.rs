@@ -1,4 +1,5 @@
-//! What is tried again, when, and how often: pure, with the clock and the dice handed in.
+//! What is tried again, when, and how often: pure, with the clock and the dice handed in. Registries, vendors and
+//! mirrors are all asked by these rules.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -44,9 +45,9 @@ impl Policy {
     }
 }
 
-/// Whether a status is worth another attempt: 408, 429 and 5xx.
+/// Whether a status is worth another attempt: 408, 425, 429 and 5xx.
 pub fn is_passing(status: u16) -> bool {
-    matches!(status, 408 | 429 | 500..=599)
+    matches!(status, 408 | 425 | 429 | 500..=599)
 }
 
 /// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
@@ -57,6 +58,12 @@ pub fn retry_after(value: &str, now: OffsetDateTime) -> Option<Duration> {
     }
     let at = OffsetDateTime::parse(value, &Rfc2822).ok()?;
     Some(Duration::try_from(at - now).unwrap_or_default())
+}
+
+/// A number in `0.0..1.0`. The standard library seeds every `RandomState` differently: chance enough for jitter.
+pub fn chance() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 11;
+    bits as f64 / (1_u64 << 53) as f64
 }
 
 /// A pause.
@@ -94,9 +101,7 @@ impl Clock for SystemClock {
     }
 
     fn random(&self) -> f64 {
-        // The standard library seeds every `RandomState` differently: chance enough for jitter.
-        let bits = RandomState::new().build_hasher().finish() >> 11;
-        bits as f64 / (1_u64 << 53) as f64
+        chance()
     }
 
     fn sleep(&self, pause: Duration) -> Sleeping<'_> {
@@ -132,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_tried_again() {
-        for status in [408, 429, 500, 502, 503, 504] {
+        for status in [408, 425, 429, 500, 502, 503, 504] {
             assert!(is_passing(status), "{status}");
         }
         for status in [200, 400, 401, 403, 404, 416] {
