@@ -16,6 +16,7 @@ use crate::artifact::Cache;
 use crate::context::Context;
 use crate::engine::{Engine, EngineError, InspectedImage, SecretBytes};
 use crate::event::{Event, Events, Outcome};
+use crate::host::entrypoint::Toolchain;
 use crate::plan::{Action, Plan, Schedule, Step, StepId, Work};
 use crate::registry::Sources;
 
@@ -38,12 +39,26 @@ pub struct Site {
     pub credentials: Sources,
     /// The CA bundle that builds are given.
     pub ca_bundle: Option<SecretBytes>,
-    /// `--entrypoint FILE`.
-    pub entrypoint: Option<PathBuf>,
+    /// Where the entrypoint comes from.
+    pub entrypoint: Entrypoint,
     /// How many builds run at the same time.
     pub jobs: usize,
     /// `--no-cache`
     pub no_cache: bool,
+}
+
+/// Where the entrypoint comes from.
+#[derive(Debug, Clone)]
+pub enum Entrypoint {
+    /// `--entrypoint FILE`, checked.
+    Given(PathBuf),
+    /// From the sources of the workspace.
+    Compiled {
+        /// The compiler.
+        toolchain: Toolchain,
+        /// cargo's target folder.
+        target: PathBuf,
+    },
 }
 
 /// What became of a plan.

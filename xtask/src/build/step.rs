@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use super::Site;
 use super::vertices::Vertices;
+use super::{Entrypoint, Site};
 use crate::artifact::image::{self, ImageError, ImageSpec, LayerSource};
 use crate::artifact::{self, ArtifactError};
 use crate::context::ContextError;
@@ -138,7 +138,7 @@ pub(super) async fn perform(shared: &Shared, step: &Step, events: &Events) -> Re
         }
         Work::Entrypoint => {
             started("compiling");
-            entrypoint(shared, events).await
+            entrypoint(shared, &id, events).await
         }
         Work::Build(build) => {
             started(&build.context);
@@ -165,7 +165,8 @@ async fn pull(shared: &Shared, reference: &Reference, stage: &str, events: &Even
 
 async fn bootstrap(shared: &Shared, step: &Step, suite: &str, packages: &[String], events: &Events) -> Result<String, StepError> {
     let folder = shared.site.cache.folder("bootstrap")?;
-    let tar = host::bootstrap::root_filesystem(suite, packages, shared.platform, &folder, shared.epoch, events).await?;
+    let tar = host::bootstrap::root_filesystem(suite, packages, shared.platform, &folder, LAYER_EPOCH, step.id.as_str(), events)
+        .await?;
     load(shared, step, LayerSource::Root { file: tar }).await
 }
 
@@ -204,10 +205,12 @@ async fn load(shared: &Shared, step: &Step, source: LayerSource) -> Result<Strin
     Ok(detail)
 }
 
-async fn entrypoint(shared: &Shared, events: &Events) -> Result<String, StepError> {
+async fn entrypoint(shared: &Shared, id: &str, events: &Events) -> Result<String, StepError> {
     let path = match &shared.site.entrypoint {
-        Some(given) => host::entrypoint::given(given, shared.platform)?,
-        None => host::entrypoint::build(&shared.site.root, shared.platform, events).await?,
+        Entrypoint::Given(file) => file.clone(),
+        Entrypoint::Compiled { toolchain, target } => {
+            host::entrypoint::build(&shared.site.root, toolchain, target, id, events).await?
+        }
     };
     let bytes = tokio::fs::read(&path).await.map_err(|source| StepError::Io { path, source })?;
     let detail = format!("{} kB", bytes.len() / 1000);

@@ -60,7 +60,8 @@ pub(super) async fn run(session: &Session, args: &Clean) -> Result<(), Failure> 
         remove_folder(folder)?;
     }
     if removal.engine {
-        removal.engine = host::setup::stop_engine(&places)?;
+        let stopped = host::setup::stop_engine(&places).await?;
+        removal.engine = stopped != host::setup::Stopped::NotRunning;
     }
     session.console.result(&json!({ "schema": 1, "removed": removal }), &text);
     Ok(())

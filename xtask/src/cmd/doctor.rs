@@ -1,7 +1,62 @@
-//! stub
-use super::Session;
+//! `cargo xtask doctor`: what is there and what is missing, each with the command that mends it.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{Session, engine, prepare};
 use crate::cli::Doctor;
-use crate::failure::Failure;
-pub(super) async fn run(_s: &Session, _a: &Doctor) -> Result<(), Failure> {
-    Ok(())
+use crate::failure::{Exit, Failure};
+use crate::family::Base;
+use crate::host::requirement::{self, Requirement, Survey};
+
+/// Where a local engine keeps its images, unless it was told otherwise.
+const ENGINE_ROOT: &str = "/var/lib/docker";
+
+pub(super) async fn run(session: &Session, args: &Doctor) -> Result<(), Failure> {
+    let family = prepare::read_family(session)?;
+    let profile = &family.profiles[&prepare::profile_name(&family, &args.profile)?];
+    let engine = engine::connect().await.map(|engine| engine.info().clone()).map_err(|failure| failure.message);
+    let survey = Survey {
+        engine: &engine,
+        engine_root: Some(Path::new(ENGINE_ROOT)).filter(|root| engine.is_ok() && root.is_dir()),
+        places: &session.places()?,
+        root: &session.root,
+        platform: prepare::platform(&family)?,
+        bootstrap: match &profile.base {
+            Base::Bootstrap { suite, .. } => Some(suite),
+            Base::Image(_) => None,
+        },
+        entrypoint_given: false,
+        tests: false,
+    };
+    let rows = requirement::survey(&survey).await;
+    let value = json!({ "schema": 1, "requirements": rows.iter().map(as_json).collect::<Vec<_>>() });
+    session.console.result(&value, &rows.iter().map(as_text).collect::<String>());
+    match rows.iter().filter(|row| !row.is_met()).count() {
+        0 => Ok(()),
+        1 => Err(Failure::new(Exit::Missing, "something that is needed is missing")),
+        missing => Err(Failure::new(Exit::Missing, format!("{missing} things that are needed are missing"))),
+    }
+}
+
+fn as_text(row: &Requirement) -> String {
+    match &row.found {
+        Ok(found) => format!("ok       {:20} {found}\n", row.name),
+        Err(why) => {
+            let mend = row.mend.text().map(|mend| format!("{:9}{:20} mend: {mend}\n", "", "")).unwrap_or_default();
+            format!("missing  {:20} {why} (for {})\n{mend}", row.name, row.needed_for)
+        }
+    }
+}
+
+fn as_json(row: &Requirement) -> serde_json::Value {
+    json!({
+        "name": row.name,
+        "met": row.is_met(),
+        "found": row.found.as_ref().ok(),
+        "why": row.found.as_ref().err(),
+        "needed-for": row.needed_for,
+        "mend": row.mend.text(),
+    })
 }

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use super::edge;
 use super::session::{Session, variable};
 use crate::artifact::{self, Cache};
+use crate::build::Entrypoint;
 use crate::cli::{Inputs, Parent};
 use crate::context::{self, Context};
 use crate::event::{Event, Events};
 use crate::failure::{Exit, Failure};
 use crate::family::{self, Base, BuildDate, Family, Lock, Name, Profile, Selection, SourceText};
 use crate::host;
-use crate::oci::{Digest, Platform};
+use crate::host::entrypoint::Toolchain;
+use crate::oci::Platform;
 use crate::output::diagnostics;
 use crate::plan::{self, BundleFact, ContextFact, Facts, ParentFact, Plan, Request, Revision};
 use crate::registry;
@@ -41,7 +43,7 @@ pub(super) struct Prepared {
     /// Where a pin's bytes are looked for.
     pub(super) sources: BTreeMap<String, Vec<String>>,
     pub(super) ca_bundle: Option<Arc<[u8]>>,
-    pub(super) entrypoint: Option<PathBuf>,
+    pub(super) entrypoint: Entrypoint,
     pub(super) credentials: registry::Sources,
 }
 
@@ -116,9 +118,14 @@ impl Prepared {
         let (sources, unavailable) = sources(&family, &lock, profile, platform, &used, &cache);
         let (contexts, context_facts) = read_contexts(&session.root, &used)?;
         let (ca_bundle, bundle_fact) = ca_bundle(session, &family, inputs)?;
-        let entrypoint = match &inputs.entrypoint {
-            Some(file) => Digest::of(std::fs::read(file).map_err(|error| edge::unreadable(file, error))?),
-            None => host::entrypoint::sources_digest(&session.root, platform).await?,
+        let (entrypoint, entrypoint_digest) = match &inputs.entrypoint {
+            Some(file) => (Entrypoint::Given(file.clone()), host::entrypoint::given(file, platform)?),
+            None => {
+                let toolchain = Toolchain::find(&session.root, platform).await?;
+                let digest = host::entrypoint::sources_digest(&session.root, &toolchain)?;
+                let target = variable("CARGO_TARGET_DIR").map_or_else(|| session.root.join("target"), PathBuf::from);
+                (Entrypoint::Compiled { toolchain, target }, digest)
+            }
         };
         let facts = Facts {
             platform,
@@ -126,7 +133,7 @@ impl Prepared {
             args: arguments(&inputs.args)?,
             revision: host::git::facts(&session.root).await?.map(|git| Revision { commit: git.revision, dirty: git.dirty }),
             contexts: context_facts,
-            entrypoint,
+            entrypoint: entrypoint_digest,
             unavailable,
             ca_bundle: bundle_fact,
             parents: match inputs.parent {
@@ -134,7 +141,6 @@ impl Prepared {
                 Parent::Published => published_parents(&family, &variants, &credentials).await?,
             },
         };
-        let entrypoint = inputs.entrypoint.clone();
         Ok(Self { profile: profile_name, family, lock, variants, facts, contexts, sources, ca_bundle, entrypoint, credentials })
     }
 
@@ -162,7 +168,7 @@ fn open_cache(session: &Session) -> Result<Cache, Failure> {
     Ok(Cache::open(&session.places()?.cache()?)?)
 }
 
-fn profile_name(family: &Family, text: &str) -> Result<Name, Failure> {
+pub(super) fn profile_name(family: &Family, text: &str) -> Result<Name, Failure> {
     let known = || family.profiles.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     text.parse::<Name>().ok().filter(|name| family.profiles.contains_key(name)).ok_or_else(|| {
         let failure = Failure::new(Exit::Usage, format!("there is no profile `{text}`; variants.toml has {}", known()));
@@ -174,7 +180,7 @@ fn profile_name(family: &Family, text: &str) -> Result<Name, Failure> {
 }
 
 /// The family's platform that this machine runs.
-fn platform(family: &Family) -> Result<Platform, Failure> {
+pub(super) fn platform(family: &Family) -> Result<Platform, Failure> {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
