@@ -36,6 +36,7 @@ impl Sink for Lines {
         match event {
             Event::StepStarted { step, title } => self.print(&step, &title),
             Event::StepProgress { step, current, .. } => {
+                let current = super::progress::one_line(&current);
                 if !current.is_empty() && self.is_news(&step, &current) {
                     self.print(&step, &current);
                 }

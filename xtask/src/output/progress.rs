@@ -56,7 +56,7 @@ impl Sink for Bars {
             Event::StepStarted { step, title } => self.bar(&step, STEP, &step).set_message(title),
             Event::StepProgress { step, current, done, total } => {
                 let count = if total > 0 { format!("{done}/{total} ") } else { String::new() };
-                self.bar(&step, STEP, &step).set_message(format!("{count}{current}"));
+                self.bar(&step, STEP, &step).set_message(format!("{count}{}", one_line(&current)));
             }
             Event::StepLog { .. } => {}
             Event::StepFinished { step, outcome, seconds, detail } => {
@@ -84,6 +84,16 @@ fn mark(outcome: Outcome) -> &'static str {
         Outcome::Done | Outcome::UpToDate => "\u{1b}[32m✓\u{1b}[0m",
         Outcome::Failed => "\u{1b}[31m✗\u{1b}[0m",
         Outcome::Skipped | Outcome::Cancelled => "\u{1b}[33m-\u{1b}[0m",
+    }
+}
+
+/// A Dockerfile's instruction on one line that can be read: white space folded, its end cut off. The log has it whole.
+pub(super) fn one_line(text: &str) -> String {
+    const WIDTH: usize = 120;
+    let folded = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match folded.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &folded[..end]),
+        None => folded,
     }
 }
 
