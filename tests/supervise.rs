@@ -154,7 +154,7 @@ fn health_tells_what_is_wrong() {
     container.logged("started as process");
     let health = container.health();
     assert_eq!((health.status.code(), String::from_utf8(health.stdout).unwrap().contains("web: starting")), (Some(1), true));
-    container.sh("kill -TERM 1");
+    container.signal(Signal::SIGTERM);
 }
 
 #[test]

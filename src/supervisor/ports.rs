@@ -1,14 +1,76 @@
-//! Whether a port is listened on, read from the kernel's tables: connecting to find out would leave a line in
-//! the service's log each time, and counts as an attack in newer versions of sshd.
+//! Whether a port is listened on, as the kernel knows it: connecting to find out would leave a line in the
+//! service's log each time, and counts as an attack in newer versions of sshd.
 
+use nix::libc::{AF_INET, AF_INET6, IPPROTO_TCP, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 use std::fs;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 /// Whether something listens on TCP `port`, at any address of this network namespace.
 pub(crate) fn listening(port: u16) -> bool {
-    ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
-        .into_iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .any(|table| listed(&table, port))
+    // The kernel's answer about listeners takes microseconds; its text tables hold every connection and take
+    // milliseconds, but are there in every sandbox.
+    asked(port).unwrap_or_else(|| {
+        let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].into_iter();
+        tables.filter_map(|path| fs::read_to_string(path).ok()).any(|table| listed(&table, port))
+    })
+}
+
+/// `SOCK_DIAG_BY_FAMILY` of linux/sock_diag.h.
+const BY_FAMILY: u16 = 20;
+/// `TCP_LISTEN` of the kernel's tcp_states.h.
+const LISTEN: u32 = 10;
+/// A `struct nlmsghdr`: length, type (at 4), flags (at 6), sequence number, sender.
+const HEADER: usize = 16;
+/// Where `idiag_sport` is in a `struct inet_diag_msg`.
+const SOURCE_PORT: usize = 4;
+
+/// Asks the kernel for its listening sockets (sock_diag(7)); none when it does not answer.
+fn asked(port: u16) -> Option<bool> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkSockDiag).ok()?;
+    for family in [AF_INET, AF_INET6] {
+        if asked_family(&socket, family, port)? {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+fn asked_family(socket: &OwnedFd, family: i32, port: u16) -> Option<bool> {
+    send(socket.as_raw_fd(), &request(family), MsgFlags::empty()).ok()?;
+    let mut found = false;
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()).ok()?;
+        let mut rest = buffer.get(..length).filter(|rest| !rest.is_empty())?;
+        while !rest.is_empty() {
+            let length = u32::from_ne_bytes(*rest.first_chunk()?) as usize;
+            let (kind, body) = (u16::from_ne_bytes(rest.get(4..6)?.try_into().ok()?), rest.get(HEADER..length)?);
+            match i32::from(kind) {
+                NLMSG_DONE => return Some(found),
+                NLMSG_ERROR => return None,
+                _ => found |= u16::from_be_bytes(body.get(SOURCE_PORT..SOURCE_PORT + 2)?.try_into().ok()?) == port,
+            }
+            // Messages begin at multiples of four.
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+}
+
+/// A `struct nlmsghdr` and a `struct inet_diag_req_v2` for all TCP sockets of `family` that listen.
+fn request(family: i32) -> Vec<u8> {
+    const LENGTH: u32 = 72;
+    let mut request = Vec::with_capacity(LENGTH as usize);
+    request.extend(LENGTH.to_ne_bytes());
+    request.extend(BY_FAMILY.to_ne_bytes());
+    request.extend(((NLM_F_REQUEST | NLM_F_DUMP) as u16).to_ne_bytes());
+    request.resize(HEADER, 0);
+    request.extend([family as u8, IPPROTO_TCP as u8, 0, 0]);
+    request.extend((1_u32 << LISTEN).to_ne_bytes());
+    // Any socket: the rest is the identity of a single one.
+    request.resize(LENGTH as usize, 0);
+    request
 }
 
 /// Whether `table` has a line in state LISTEN (`0A`) whose local address ends with `port`.
@@ -23,7 +85,8 @@ fn listed(table: &str, port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::listed;
+    use super::{asked, listed, request};
+    use std::net::TcpListener;
 
     #[test]
     fn only_listening_local_ports_count() {
@@ -33,5 +96,21 @@ mod tests {
         assert!(listed(table, 22));
         assert!(!listed(table, 8080), "connected, not listening");
         assert!(!listed(table, 50000), "the other side's port");
+    }
+
+    #[test]
+    fn the_kernel_knows_who_listens() {
+        assert_eq!(request(2).len(), 72);
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            let port = listener.local_addr().expect("a bound address").port();
+            assert_eq!(asked(port), Some(true), "{address}");
+            let client = std::net::TcpStream::connect(("localhost", port));
+            let other = client.as_ref().ok().and_then(|client| client.local_addr().ok());
+            if let Some(other) = other {
+                assert_eq!(asked(other.port()), Some(false), "connected, not listening");
+            }
+            drop((client, listener));
+        }
     }
 }
