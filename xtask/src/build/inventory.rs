@@ -31,9 +31,14 @@ impl Inventory {
         ours.then_some(image)
     }
 
-    /// Whether `tag` names the image with this id.
-    pub fn has_tag(&self, tag: &str, id: &str) -> bool {
-        self.by_tag.get(tag).and_then(|at| self.images.get(*at)).is_some_and(|image| image.id == id)
+    /// The id of the image that `tag` names.
+    pub fn id(&self, tag: &str) -> Option<&str> {
+        self.by_tag.get(tag).and_then(|at| self.images.get(*at)).map(|image| image.id.as_str())
+    }
+
+    /// Every image that has a tag.
+    pub fn images(&self) -> &[LocalImage] {
+        &self.images
     }
 
     /// Every tag and its image.
@@ -41,14 +46,17 @@ impl Inventory {
         self.by_tag.iter().filter_map(|(tag, at)| Some((tag.as_str(), self.images.get(*at)?)))
     }
 
-    /// Stage tags of earlier inputs of the plan's images, sorted: same name, same profile and platform, other digest.
+    /// Stage tags of earlier inputs of the plan's images, sorted: same name, same family, profile and platform, other digest.
     pub fn superseded(&self, plan: &Plan) -> Vec<String> {
         let stages: HashSet<&str> = plan.steps.iter().filter_map(|step| step.stage.as_deref()).collect();
         let names: HashSet<&str> = stages.iter().filter_map(|stage| plan::stage_name(stage)).collect();
         let platform = plan.platform.to_string();
         let of_this_plan = |image: &LocalImage| {
             let label = |key: &str| image.labels.get(key).map(String::as_str);
-            label(plan::PROFILE) == Some(plan.profile.as_str()) && label(plan::PLATFORM) == Some(platform.as_str())
+            // Another family on this engine may have an image of the same name, and be building on it right now.
+            label(plan::FAMILY) == Some(plan.family.as_str())
+                && label(plan::PROFILE) == Some(plan.profile.as_str())
+                && label(plan::PLATFORM) == Some(platform.as_str())
         };
         let mut tags: Vec<String> = self
             .tags()

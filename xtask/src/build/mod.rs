@@ -132,6 +132,9 @@ pub async fn execute(
         }
     }
     tag_variants(plan, &mut report, &shared.site.engine, &inventory).await?;
+    if !cancel.is_cancelled() {
+        remove_replaced(plan, &report, &shared.site.engine, &inventory).await?;
+    }
     if report.errors.is_empty() && !cancel.is_cancelled() {
         remove_superseded(plan, &shared.site.engine, &inventory).await?;
     }
@@ -149,7 +152,7 @@ async fn tag_variants(plan: &Plan, report: &mut Report, engine: &Engine, invento
             continue;
         }
         let Some(inspected) = engine.inspect(stage).await? else { continue };
-        for tag in variant.local_tags.iter().filter(|tag| !inventory.has_tag(tag, &inspected.image.id)) {
+        for tag in variant.local_tags.iter().filter(|tag| inventory.id(tag) != Some(&inspected.image.id)) {
             engine.tag(stage, tag).await?;
         }
         report.variants.insert(variant.name.to_string(), inspected);
@@ -161,6 +164,22 @@ async fn tag_variants(plan: &Plan, report: &mut Report, engine: &Engine, invento
 async fn remove_superseded(plan: &Plan, engine: &Engine, inventory: &Inventory) -> Result<(), EngineError> {
     for tag in inventory.superseded(plan) {
         engine.untag(&tag).await?;
+    }
+    Ok(())
+}
+
+/// Removes images whose stage tag a new build of the same inputs took over (`--no-cache`): nothing names them any more.
+async fn remove_replaced(plan: &Plan, report: &Report, engine: &Engine, inventory: &Inventory) -> Result<(), EngineError> {
+    let outcomes: BTreeMap<&StepId, Outcome> = report.steps.iter().map(|(step, outcome)| (step, *outcome)).collect();
+    for step in plan.steps.iter().filter(|step| outcomes.get(&step.id) == Some(&Outcome::Done)) {
+        let Some((stage, before)) = step.stage.as_ref().and_then(|stage| Some((stage, inventory.id(stage)?))) else { continue };
+        if engine.inspect(stage).await?.is_some_and(|now| now.image.id != before) {
+            match engine.untag(before).await {
+                // A person's tag or container holds it: then it is not nothing that names it.
+                Ok(()) | Err(EngineError::Refused { status: 409, .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
     Ok(())
 }

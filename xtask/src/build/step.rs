@@ -158,7 +158,11 @@ async fn pull(shared: &Shared, reference: &Reference, stage: &str, events: &Even
         Some((Credential::Basic { username, password }, _)) => Some((username.as_str(), password.expose())),
         _ => None,
     };
-    shared.site.engine.pull(&by_digest, login, &mut progress).await?;
+    shared.site.engine.pull(&by_digest, login, &mut progress).await.map_err(|error| match error {
+        // The registry does not answer the engine, or not as it should: the image is what is missing.
+        EngineError::Refused { message, .. } => EngineError::MissingImage { reference: by_digest.to_string(), why: message },
+        other => other,
+    })?;
     shared.site.engine.tag(&by_digest.to_string(), stage).await?;
     Ok(String::new())
 }
@@ -244,7 +248,13 @@ async fn dockerfile(shared: &Shared, id: &str, build: &Built, stage: &str, event
         no_cache: shared.site.no_cache,
     };
     let mut vertices = Vertices::of(id.to_owned());
-    shared.site.engine.build(request, &mut |event: BuildEvent| vertices.take(event, events)).await?;
+    let built = shared.site.engine.build(request, &mut |event: BuildEvent| vertices.take(event, events)).await;
+    built.map_err(|error| match error {
+        EngineError::MissingImage { reference, .. } if reference.starts_with(plan::STAGE_PREFIX) => {
+            StepError::NoParent { image: build.image.clone(), tag: reference }
+        }
+        other => other.into(),
+    })?;
 
     let above = shared.diff_ids(stage).await?.unwrap_or_default();
     if !above.starts_with(&below) {

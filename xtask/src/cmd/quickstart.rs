@@ -52,7 +52,7 @@ pub(super) async fn run(session: &Session, args: &Quickstart) -> Result<(), Fail
         name: name.clone(),
         image,
         env: BTreeMap::from([("VSCODE_WEB".to_owned(), "1".to_owned()), ("VSCODE_WEB_TOKEN".to_owned(), token.clone())]),
-        labels: BTreeMap::from([(plan::FAMILY.to_owned(), family.name.to_string())]),
+        labels: BTreeMap::from([(plan::CONTAINER.to_owned(), family.name.to_string())]),
         ports: BTreeMap::from([(WEB_PORT, args.port)]),
         command: Vec::new(),
     };

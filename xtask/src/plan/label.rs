@@ -15,8 +15,10 @@ pub const INPUT: &str = "gantry.input-digest";
 pub const PROFILE: &str = "gantry.profile";
 /// The platform: a listing of the engine does not tell it.
 pub const PLATFORM: &str = "gantry.platform";
-/// The family's name, on every image and container that Gantry makes.
+/// The family's name, on every image that Gantry makes (and so on every container that anybody starts from one).
 pub const FAMILY: &str = "gantry.family";
+/// The family's name, on every container that Gantry itself starts.
+pub const CONTAINER: &str = "gantry.container";
 /// Pins that were left out, separated by commas; absent when there are none.
 pub const OMITTED: &str = "gantry.omitted";
 /// `named` or `host`: which CA bundle the build was given; absent when none.

@@ -14,7 +14,8 @@ mod tags;
 pub use error::PlanError;
 pub use facts::{BundleFact, ContextFact, Facts, ParentFact, Revision, declared_args};
 pub use label::{
-    CA_BUNDLE, COMPONENT_CONTEXT, DEVCONTAINER, FAMILY, FINISH_CONTEXT, IMAGE, INPUT, OMITTED, PIN, PLATFORM, PROFILE, VARIANT,
+    CA_BUNDLE, COMPONENT_CONTEXT, CONTAINER, DEVCONTAINER, FAMILY, FINISH_CONTEXT, IMAGE, INPUT, OMITTED, PIN, PLATFORM, PROFILE,
+    VARIANT,
 };
 pub use model::{Built, Plan, Step, StepId, VariantPlan, Work};
 pub use resolve::{Request, resolve};

@@ -159,9 +159,11 @@ impl<'a> Resolver<'a> {
     /// What images without a parent are built on.
     fn base(&mut self) -> Option<StepId> {
         let inputs = self.inputs();
-        let (stage, work) = match &self.profile.base {
+        // What is pulled bears no label of ours: the tag says whose it is.
+        let external = format!("external.{}", self.request.family.name);
+        let (id, stage, work) = match &self.profile.base {
             Base::Bootstrap { suite, packages } => {
-                ("bootstrap", Work::Bootstrap { suite: suite.clone(), packages: packages.clone() })
+                ("bootstrap", "bootstrap", Work::Bootstrap { suite: suite.clone(), packages: packages.clone() })
             }
             Base::Image(reference) => {
                 let digest = reference.digest.or_else(|| self.request.lock.bases.get(&reference.to_string()).copied());
@@ -174,10 +176,10 @@ impl<'a> Resolver<'a> {
                 };
                 let mut reference = reference.clone();
                 reference.digest = Some(digest);
-                ("external", Work::Pull { reference })
+                ("external", external.as_str(), Work::Pull { reference })
             }
         };
-        Some(self.add(StepId(stage.to_owned()), Some(stage), Vec::new(), work, &inputs))
+        Some(self.add(StepId(id.to_owned()), Some(stage), Vec::new(), work, &inputs))
     }
 
     /// The image of one layer that holds a pin's artifact; none where this profile cannot have it.
