@@ -1,98 +1,22 @@
-//! Real registries, a real engine and real images for the publishing tests.
+//! Real images of a real engine for the publishing tests, beside the registries that all share.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::process::ChildStdout;
 use xtask::event::{Event, Events, Sink};
-use xtask::oci::{Digest, Repository};
+use xtask::oci::Digest;
 use xtask::store::Want;
 
-/// Runs a program; its standard output, or a panic that shows all that it said.
-pub(crate) fn run(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).env("DOCKER_BUILDKIT", "0").output();
-    let output = output.unwrap_or_else(|error| panic!("`{program}` cannot be started: {error}"));
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "`{program} {}`: {}\n{said}\n{complained}", args.join(" "), output.status);
-    said.trim().to_owned()
-}
+#[path = "../support/registry.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod registry;
 
-/// Debian's `docker-registry` on a free port of loopback.
-pub(crate) struct LocalRegistry {
-    pub(crate) address: String,
-    folder: TempDir,
-    child: Mutex<Option<Child>>,
-}
-
-impl LocalRegistry {
-    /// An open one, or one that wants `user:password`.
-    pub(crate) fn start(login: Option<(&str, &str)>) -> Arc<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        let address = format!("127.0.0.1:{port}");
-        let mut config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: '{address}'}}\n",
-            folder.path().join("data").display()
-        );
-        if let Some((user, password)) = login {
-            let passwords = folder.path().join("htpasswd");
-            fs::write(&passwords, run("htpasswd", &["-Bbn", user, password])).expect("the password file");
-            config += &format!("auth: {{htpasswd: {{realm: gantry, path: {}}}}}\n", passwords.display());
-        }
-        fs::write(folder.path().join("config.yml"), config).expect("the configuration");
-        let registry = Arc::new(Self { address, folder, child: Mutex::new(None) });
-        registry.run();
-        registry
-    }
-
-    /// Starts it, again if need be, on what it held; returns when it listens.
-    pub(crate) fn run(&self) {
-        let config = self.folder.path().join("config.yml");
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("docker-registry (Debian: docker-registry) starts");
-        while TcpStream::connect(&self.address).is_err() {
-            assert_eq!(child.try_wait().expect("the registry's state"), None, "the registry ended");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        *self.child.lock().expect("the child") = Some(child);
-    }
-
-    pub(crate) fn kill(&self) {
-        if let Some(mut child) = self.child.lock().expect("the child").take() {
-            child.kill().expect("the registry is killed");
-            child.wait().expect("the registry is gone");
-        }
-    }
-
-    pub(crate) fn repository(&self) -> Repository {
-        format!("{}/team/image", self.address).parse().expect("a repository")
-    }
-
-    /// The digest that skopeo sees.
-    pub(crate) fn skopeo(&self, tag: &str, login: Option<(&str, &str)>) -> Option<Digest> {
-        let image = format!("docker://{}", self.repository().tag(tag));
-        let mut command = Command::new("skopeo");
-        command.args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}"]);
-        if let Some((user, password)) = login {
-            command.arg(format!("--creds={user}:{password}"));
-        }
-        let output = command.arg(image).output().expect("skopeo (Debian: skopeo) runs");
-        String::from_utf8_lossy(&output.stdout).trim().parse().ok().filter(|_| output.status.success())
-    }
-}
-
-impl Drop for LocalRegistry {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
+pub(crate) use registry::{LocalRegistry, run};
 
 /// An image in the engine: a program that says `text`, over a layer of some size.
 pub(crate) struct LocalImage {

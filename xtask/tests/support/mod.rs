@@ -2,4 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod archives;
+pub mod family;
+pub mod registry;
 pub mod vendors;
+pub mod xtask;

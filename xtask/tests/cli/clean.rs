@@ -1,0 +1,88 @@
+//! `clean` removes what Gantry left, and nothing else.
+
+use std::io::BufRead as _;
+
+use crate::support::family::TinyFamily;
+use crate::support::registry::run;
+use crate::support::xtask::{does, ended, ran, wait_for};
+
+#[test]
+fn clean_removes_stage_tags_and_keeps_the_variants() {
+    let family = TinyFamily::new();
+    family.build(&["--variant", "azure"]).ends(0);
+    let before = family.tags();
+    let promised = family.command(&["clean", "--dry-run", "--format", "json"]);
+    let promised = ran(promised).ends(0).json();
+    assert_eq!(family.tags(), before, "a dry run removes nothing");
+    let tags = promised["tags"].as_array().expect("tags").len();
+    assert_eq!(tags, 4, "base, azure, its finished image and what was pulled: {promised}");
+    ran(family.command(&["clean"])).ends(0);
+    assert_eq!(family.tags(), [format!("{}:azure", family.name)]);
+    ran(family.command(&["clean", "--images", "--cache"])).ends(0);
+    assert!(family.tags().is_empty());
+    let pulled = run("docker", &["images", "--digests", "-q", &family.base().replace(":1", "")]);
+    assert_eq!(pulled, "", "what was pulled is not held by its digest");
+    assert!(!family.places().join("cache").exists());
+}
+
+#[test]
+fn clean_keeps_another_familys_images() {
+    let (one, other) = (TinyFamily::new(), TinyFamily::new());
+    one.build(&["--variant", "azure"]).ends(0);
+    other.build(&["--variant", "azure"]).ends(0);
+    let before = one.tags();
+    ran(other.command(&["clean", "--images"])).ends(0);
+    assert_eq!(one.tags(), before);
+    // What it was built on is still there, too: it is not pulled again.
+    one.registry.kill();
+    one.azure_also("ENV CHANGED=1");
+    one.build(&["--variant", "azure"]).ends(0);
+}
+
+/// A container that somebody started by hand; it goes when this is dropped.
+struct Container(String);
+
+impl Container {
+    fn of(family: &TinyFamily) -> Self {
+        let name = format!("{}-of-somebody", family.name);
+        let image = format!("{}:azure", family.name);
+        run("docker", &["run", "-d", "--name", &name, "--network=none", "--entrypoint", "/bin/sleep", &image, "600"]);
+        Self(name)
+    }
+
+    fn runs(&self) -> bool {
+        !run("docker", &["ps", "-q", "--filter", &format!("name=^{}$", self.0)]).is_empty()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("docker").args(["rm", "-f", &self.0]).output();
+    }
+}
+
+#[test]
+fn a_container_that_somebody_started_from_a_variant_is_not_gantrys_to_remove() {
+    let family = TinyFamily::new();
+    family.build(&["--variant", "azure"]).ends(0);
+    let container = Container::of(&family);
+    ran(family.command(&["clean"])).ends(0);
+    assert!(container.runs());
+    // Its image is in use: said, and everything else goes.
+    ran(family.command(&["clean", "--images"])).ends(0);
+    assert!(container.runs());
+    assert!(family.stage_tags().is_empty(), "{:?}", family.tags());
+}
+
+#[test]
+fn clean_waits_for_a_build_of_the_family() {
+    let family = TinyFamily::new();
+    family.azure_also("RUN sleep 3");
+    let mut build = family.planning(&["build", "--format", "json", "--variant", "azure"]).spawn().expect("started");
+    let rest = wait_for(&mut build, does("RUN sleep 3"));
+    let drained = std::thread::spawn(move || rest.lines().map_while(Result::ok).count());
+    ran(family.command(&["clean"])).ends(0).says(&["waiting for a build"]);
+    assert_eq!(ended(build).code, Some(0));
+    drained.join().expect("read");
+    assert_eq!(family.tags(), [format!("{}:azure", family.name)], "what that build made is cleaned as well");
+}

@@ -1,0 +1,21 @@
+//! The real binary from end to end: a tiny family, a real engine, real registries, a double of the vendors' hosts.
+//! Needs `docker`, `docker-registry`, `skopeo`, `git`, `openssl`, `setpriv`, `unshare` and a static `/bin/busybox`
+//! (Debian: docker.io docker-registry skopeo git openssl util-linux busybox-static), and to be root.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_days;
+mod build;
+mod changes;
+mod clean;
+mod engines;
+mod exit_codes;
+mod interrupt;
+mod offline;
+mod pins;
+mod plan;
+mod published_parent;
+mod push;
+mod secrets;
+mod usage;

@@ -1,0 +1,129 @@
+//! The real binary, as a person or a CI job runs it, in an environment that is known.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// What a run said, and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// Data.
+    pub stdout: String,
+    /// For people, or events as JSON lines.
+    pub stderr: String,
+}
+
+/// The binary in the folder `root`, with nothing of the environment but the way to the engine and to programs. Cache,
+/// state and home lie below `places`. No request leaves the machine: everything but loopback goes to a proxy that is
+/// not there.
+pub fn command(root: &Path, places: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.current_dir(root).env_clear();
+    for name in ["PATH", "DOCKER_HOST"] {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    command.env("HOME", places.join("home")).env("XDG_STATE_HOME", places.join("state"));
+    command.env("GANTRY_CACHE_DIR", places.join("cache"));
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+        command.env(name, "http://127.0.0.1:9");
+    }
+    command.env("NO_PROXY", "127.0.0.1,localhost").stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+pub fn ran(mut command: Command) -> Ran {
+    let output = command.output().expect("the binary starts");
+    of(&output)
+}
+
+/// A child with both outputs piped, waited for.
+pub fn ended(child: Child) -> Ran {
+    of(&child.wait_with_output().expect("it ends"))
+}
+
+fn of(output: &Output) -> Ran {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+}
+
+/// Reads events until one is `wanted`, and hands back the rest of the stream.
+pub fn wait_for(child: &mut Child, wanted: impl Fn(&Value) -> bool) -> BufReader<ChildStderr> {
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    while stderr.read_line(&mut line).expect("text") > 0 {
+        if serde_json::from_str(&line).is_ok_and(|event| wanted(&event)) {
+            return stderr;
+        }
+        line.clear();
+    }
+    panic!("it ended before that");
+}
+
+/// The event that an instruction runs now.
+pub fn does(instruction: &str) -> impl Fn(&Value) -> bool {
+    move |event| event["current"].as_str().is_some_and(|current| current.contains(instruction))
+}
+
+impl Ran {
+    /// The run, if it ended with `code`; else a panic that shows all that it said.
+    #[track_caller]
+    pub fn ends(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The run, if all `words` stand in what it said to people.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.stderr.contains(word), "`{word}` is missing in\n{}", self.stderr);
+        }
+        self
+    }
+
+    /// The result on stdout, which is nothing else.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in\n{}", self.stdout))
+    }
+
+    /// The events on stderr, which is nothing else.
+    #[track_caller]
+    pub fn events(&self) -> Vec<Value> {
+        let event = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in `{line}`"));
+        self.stderr.lines().map(event).collect()
+    }
+
+    /// The events of one kind.
+    #[track_caller]
+    pub fn events_of(&self, kind: &str) -> Vec<Value> {
+        self.events().into_iter().filter(|event| event["event"] == kind).collect()
+    }
+
+    /// How the steps ended: `aws finished` → `done`.
+    #[track_caller]
+    pub fn steps(&self) -> BTreeMap<String, String> {
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let ended = self.events_of("step-finished");
+        ended.iter().map(|event| (text(&event["step"]), text(&event["outcome"]))).collect()
+    }
+
+    /// The steps with this outcome, sorted.
+    #[track_caller]
+    pub fn steps_that_are(&self, outcome: &str) -> Vec<String> {
+        self.steps().into_iter().filter(|(_, ended)| ended == outcome).map(|(step, _)| step).collect()
+    }
+
+    /// The lines that a step's build printed.
+    #[track_caller]
+    pub fn log_of(&self, step: &str) -> Vec<String> {
+        let logs = self.events_of("step-log").into_iter().filter(|event| event["step"] == step);
+        logs.filter_map(|event| Some(event["line"].as_str()?.to_owned())).collect()
+    }
+}
