@@ -1,0 +1,100 @@
+//! Every layer of every image, as the engine exports it: what must be in none.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use crate::family::{VARIANTS, image};
+
+/// Why a file may not be in a layer; none where it may.
+fn forbidden(path: &str, size: u64, is_file: bool) -> Option<&'static str> {
+    let path = path.trim_start_matches("./").trim_start_matches('/');
+    let starts = |prefix: &str| path.starts_with(prefix);
+    if path.contains("ssh_host_") {
+        return Some("host key");
+    }
+    if !is_file || size == 0 {
+        return None;
+    }
+    let last = path.rsplit('/').next().unwrap_or_default();
+    match path {
+        _ if starts("var/lib/apt/lists/") && last != "lock" => Some("package list"),
+        _ if starts("var/cache/apt/") => Some("package cache"),
+        _ if starts("var/log/") => Some("log"),
+        _ if starts("root/.cache/") || starts("root/.npm/") || path.contains("/.cache/") => Some("cache"),
+        "etc/machine-id" | "var/lib/dbus/machine-id" => Some("machine id"),
+        _ if starts("tmp/") || starts("run/secrets") => Some("leftover"),
+        _ if last == "id_rsa" || last == "id_ed25519" => Some("private key"),
+        _ => None,
+    }
+}
+
+#[test]
+fn no_layer_holds_host_keys_caches_logs_or_machine_ids() {
+    let mut found = BTreeSet::new();
+    let mut layers = BTreeSet::new();
+    for_each_layer(|name, layer| {
+        if !layers.insert(name.to_owned()) {
+            return;
+        }
+        let mut archive = tar::Archive::new(layer);
+        for entry in archive.entries().expect("a layer is a tar archive") {
+            let entry = entry.expect("an entry");
+            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let is_file = entry.header().entry_type().is_file();
+            if let Some(why) = forbidden(&path, entry.header().size().unwrap_or_default(), is_file) {
+                found.insert(format!("{why}: {path} in {name}"));
+            }
+        }
+    });
+    assert!(layers.len() > 8, "{layers:?}");
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Calls `look` with the name and the bytes of each layer of an export of all variants.
+fn for_each_layer(mut look: impl FnMut(&str, &mut dyn Read)) {
+    let images: Vec<String> = VARIANTS.iter().map(|variant| image(variant)).collect();
+    let mut save = Command::new("docker").arg("save").args(&images).stdout(Stdio::piped()).spawn().expect("docker runs");
+    let mut export = tar::Archive::new(save.stdout.take().expect("a pipe"));
+    for entry in export.entries().expect("an export is a tar archive") {
+        let mut entry = entry.expect("an entry");
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if entry.header().entry_type().is_file() && name.ends_with("layer.tar") {
+            look(&name, &mut entry);
+        }
+    }
+    assert!(save.wait().expect("docker ends").success());
+}
+
+/// The certificates that this machine trusts beyond the stock ones, as one line of base64 each: enough to tell them.
+fn own_authorities() -> Vec<String> {
+    let stock: String = std::fs::read_dir("/usr/share/ca-certificates/mozilla")
+        .into_iter()
+        .flatten()
+        .filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok())
+        .collect();
+    let bundle = std::fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+    let bodies = bundle.split("-----BEGIN CERTIFICATE-----").skip(1).filter_map(|body| body.trim_start().lines().nth(3));
+    bodies.filter(|line| !stock.contains(*line)).map(str::to_owned).collect()
+}
+
+#[test]
+fn no_layer_holds_the_hosts_ca() {
+    let lines = own_authorities();
+    if lines.is_empty() {
+        // Then no bundle was handed to the builds, and the images say so.
+        let label = crate::docker::inspect(&image("aws"))["Config"]["Labels"]["gantry.ca-bundle"].clone();
+        assert!(label.is_null(), "{label}");
+        return;
+    }
+    let images: Vec<String> = VARIANTS.iter().map(|variant| image(variant)).collect();
+    let mut save = Command::new("docker").arg("save").args(&images).stdout(Stdio::piped()).spawn().expect("docker runs");
+    let mut grep = Command::new("grep");
+    grep.args(["--text", "--count", "--fixed-strings"]);
+    for line in &lines {
+        grep.args(["-e", line]);
+    }
+    let grep = grep.stdin(save.stdout.take().expect("a pipe")).output().expect("grep runs");
+    assert!(save.wait().expect("docker ends").success());
+    assert_eq!(String::from_utf8_lossy(&grep.stdout).trim(), "0");
+}

@@ -1,0 +1,90 @@
+//! The images, run as a user runs them.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::docker::{Container, docker};
+use crate::family::{VARIANTS, WEB, image};
+
+/// A key of this test's own.
+fn key(folder: &std::path::Path) -> String {
+    let file = folder.join("key");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&file).status();
+    assert!(made.expect("ssh-keygen runs").success());
+    std::fs::read_to_string(folder.join("key.pub")).expect("a public key")
+}
+
+#[test]
+fn every_variant_takes_a_login_with_the_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let public = key(folder.path());
+    for variant in VARIANTS {
+        let container = Container::start(&image(variant), &[&format!("AUTHORIZED_KEYS={public}")], Some(22)).healthy();
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-i").arg(folder.path().join("key")).args(["-p", &container.port(22).to_string()]);
+        ssh.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"]);
+        let output = ssh.args(["ansible@127.0.0.1", "id -un && ansible --version | head -1"]).output().expect("ssh runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.starts_with("ansible\nansible [core"), "{variant}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// The first line of the answer to a GET.
+fn status(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the port answers");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.take(4096).read_to_string(&mut answer).ok();
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn web_variants_serve_code_on_8080_to_whoever_has_the_password() {
+    for variant in WEB {
+        let container = Container::start(&image(variant), &["VSCODE_WEB=1", "VSCODE_WEB_TOKEN=canary-password"], Some(8080)).healthy();
+        let port = container.port(8080);
+        assert!(status(port, "/healthz").contains("200"), "{variant}");
+        // Without the password there is the login page, not a shell.
+        assert!(status(port, "/").contains("302"), "{variant}");
+        let environments = docker(&["exec", &container.name, "bash", "-c", "cat /proc/1/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'"]);
+        assert!(!environments.contains("canary-password"), "{environments}");
+    }
+}
+
+#[test]
+fn a_stop_is_clean_and_quick() {
+    let container = Container::start(&image("aws-web"), &["VSCODE_WEB=1", "VSCODE_WEB_AUTH=none"], Some(8080)).healthy();
+    let start = Instant::now();
+    docker(&["stop", "--time", "20", &container.name]);
+    let state = container.state();
+    assert_eq!(state["ExitCode"], 0, "{state}\n{}", container.log());
+    assert!(start.elapsed() < Duration::from_secs(20), "it had to be killed");
+}
+
+#[test]
+fn a_service_that_was_left_out_is_answered_with_the_starts_that_work() {
+    let container = Container::start(&image("aws"), &[], None);
+    let code = docker(&["wait", &container.name]);
+    assert_ne!(code.trim(), "0");
+    let log = container.log();
+    assert!(log.contains("AUTHORIZED_KEYS"), "{log}");
+}
+
+#[test]
+fn no_zombies_are_left() {
+    let container = Container::start(&image("aws"), &["AUTHORIZED_KEYS=ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP5M5x8J6b1n9dW0mM1J0lSxW9o0Jf3cR0yY0vE0oD0d x"], None);
+    let container = container.healthy();
+    docker(&["exec", &container.name, "bash", "-c", "(sleep 0.1 & exec sleep 0) ; for i in 1 2 3 4 5 6 7 8; do setsid -f sleep 0.1; done"]);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let states = docker(&["exec", &container.name, "ps", "-eo", "stat=,comm="]);
+        if !states.lines().any(|line| line.starts_with('Z')) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{states}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
