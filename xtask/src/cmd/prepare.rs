@@ -213,8 +213,8 @@ impl Used {
         used.folders.extend([plan::COMPONENT_CONTEXT.to_owned(), plan::FINISH_CONTEXT.to_owned()]);
         let mut seen = BTreeSet::new();
         let mut pending: Vec<&Name> = variants.iter().collect();
-        while let Some(image) = pending.pop().filter(|name| seen.insert((*name).clone())).and_then(|name| family.images.get(name))
-        {
+        while let Some(name) = pending.pop() {
+            let Some(image) = family.images.get(name).filter(|_| seen.insert(name.clone())) else { continue };
             used.pins.extend(image.pins.iter().cloned());
             used.folders.extend(image.context.clone());
             used.base |= image.parent.is_none();
