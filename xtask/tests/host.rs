@@ -46,7 +46,6 @@ async fn the_entrypoint_is_static_and_the_same_for_everybody() {
 
 /// Two makings give the same bytes; a third one gives the file of the first.
 #[tokio::test]
-#[ignore = "installs a Debian from its mirror twice: `cargo xtask test` runs it"]
 async fn a_debian_of_packages_is_the_same_every_time() {
     const EPOCH: u64 = 1_763_596_800;
     let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];

@@ -91,7 +91,8 @@ impl Drop for Browser {
 fn a_browser_shows_the_workbench_after_the_login() {
     for variant in WEB {
         let folder = tempfile::tempdir().expect("a folder");
-        let container = Container::start(&image(variant), &["VSCODE_WEB=1", "VSCODE_WEB_TOKEN=open-sesame"], Some(8080)).healthy();
+        let container =
+            Container::start(&image(variant), &["VSCODE_WEB=1", "VSCODE_WEB_TOKEN=open-sesame"], Some(8080)).healthy();
         let mut browser = Browser::start(folder.path());
         browser.open(&format!("http://127.0.0.1:{}/", container.port(8080)));
         browser.until("!!document.querySelector('input[type=password]')");

@@ -100,7 +100,12 @@ fn the_tools_of_a_shell_answer() {
 fn the_users_are_the_person_and_the_robot() {
     for variant in VARIANTS {
         let text = docker(&[
-            "run", "--rm", "--entrypoint", "bash", &image(variant), "-c",
+            "run",
+            "--rm",
+            "--entrypoint",
+            "bash",
+            &image(variant),
+            "-c",
             "id ansible; id runner; getent passwd ansible runner; getent shadow ansible runner; \
              setpriv --reuid=1001 --regid=1001 --clear-groups sudo -n true || echo no sudo",
         ]);
@@ -114,13 +119,15 @@ fn the_users_are_the_person_and_the_robot() {
 
 #[test]
 fn interactive_shells_flush_their_history() {
-    let text = docker(&["run", "--rm", "--user", "ansible", "--entrypoint", "bash", &image("aws"), "-ic", "echo $PROMPT_COMMAND"]);
+    let text =
+        docker(&["run", "--rm", "--user", "ansible", "--entrypoint", "bash", &image("aws"), "-ic", "echo $PROMPT_COMMAND"]);
     assert!(text.contains("history -a"), "{text}");
 }
 
 #[test]
 fn what_a_runner_needs_is_there_and_no_runner_where_it_is_left_out() {
-    let text = shell(&image("aws"), "ldconfig -p | grep -cE 'libicuuc|libkrb5.so|liblttng-ust.so|libssl.so.3|libz.so.1'; ls /opt");
+    let text =
+        shell(&image("aws"), "ldconfig -p | grep -cE 'libicuuc|libkrb5.so|liblttng-ust.so|libssl.so.3|libz.so.1'; ls /opt");
     assert!(text.lines().next().and_then(|count| count.parse::<u32>().ok()).unwrap_or_default() >= 5, "{text}");
     assert!(!text.contains("actions-runner"), "{text}");
 }
@@ -128,7 +135,8 @@ fn what_a_runner_needs_is_there_and_no_runner_where_it_is_left_out() {
 #[test]
 fn the_ide_of_web_variants_is_baked_under_opt_and_nothing_in_a_home() {
     for variant in WEB {
-        let text = shell(&image(variant), "/opt/code-server/bin/code-server --version; find ~ /home/runner -type f -newer /bin/sh");
+        let text =
+            shell(&image(variant), "/opt/code-server/bin/code-server --version; find ~ /home/runner -type f -newer /bin/sh");
         assert!(text.contains("4.139.1"), "{text}");
         assert!(!text.contains(".vscode") && !text.contains(".local/share/code-server"), "{text}");
     }

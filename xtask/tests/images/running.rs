@@ -44,12 +44,14 @@ fn status(port: u16, path: &str) -> String {
 #[test]
 fn web_variants_serve_code_on_8080_to_whoever_has_the_password() {
     for variant in WEB {
-        let container = Container::start(&image(variant), &["VSCODE_WEB=1", "VSCODE_WEB_TOKEN=canary-password"], Some(8080)).healthy();
+        let container =
+            Container::start(&image(variant), &["VSCODE_WEB=1", "VSCODE_WEB_TOKEN=canary-password"], Some(8080)).healthy();
         let port = container.port(8080);
         assert!(status(port, "/healthz").contains("200"), "{variant}");
         // Without the password there is the login page, not a shell.
         assert!(status(port, "/").contains("302"), "{variant}");
-        let environments = docker(&["exec", &container.name, "bash", "-c", "cat /proc/1/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'"]);
+        let environments =
+            docker(&["exec", &container.name, "bash", "-c", "cat /proc/1/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'"]);
         assert!(!environments.contains("canary-password"), "{environments}");
     }
 }
@@ -75,9 +77,19 @@ fn a_service_that_was_left_out_is_answered_with_the_starts_that_work() {
 
 #[test]
 fn no_zombies_are_left() {
-    let container = Container::start(&image("aws"), &["AUTHORIZED_KEYS=ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP5M5x8J6b1n9dW0mM1J0lSxW9o0Jf3cR0yY0vE0oD0d x"], None);
+    let container = Container::start(
+        &image("aws"),
+        &["AUTHORIZED_KEYS=ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP5M5x8J6b1n9dW0mM1J0lSxW9o0Jf3cR0yY0vE0oD0d x"],
+        None,
+    );
     let container = container.healthy();
-    docker(&["exec", &container.name, "bash", "-c", "(sleep 0.1 & exec sleep 0) ; for i in 1 2 3 4 5 6 7 8; do setsid -f sleep 0.1; done"]);
+    docker(&[
+        "exec",
+        &container.name,
+        "bash",
+        "-c",
+        "(sleep 0.1 & exec sleep 0) ; for i in 1 2 3 4 5 6 7 8; do setsid -f sleep 0.1; done",
+    ]);
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let states = docker(&["exec", &container.name, "ps", "-eo", "stat=,comm="]);

@@ -42,9 +42,9 @@ fn the_family_of_this_repository_has_four_variants() {
         table,
         [
             "aws on base: vscode-cli github-runner | aws-coder | ecr ghcr | ",
-            "aws-web on aws: vscode-cli github-runner |  | ecr ghcr | ansible-extension code-server vscode-server",
+            "aws-web on aws: vscode-cli github-runner |  | ecr ghcr | ansible-extension code-server python-extension vscode-server yaml-extension",
             "azure on base: vscode-cli github-runner |  | ghcr | ",
-            "azure-web on azure: vscode-cli github-runner |  | ghcr | ansible-extension code-server vscode-server",
+            "azure-web on azure: vscode-cli github-runner |  | ghcr | ansible-extension code-server python-extension vscode-server yaml-extension",
         ]
     );
     assert!(family.images[&name("base")].published.is_none());
@@ -136,16 +136,4 @@ fn a_family_of_any_size_is_read_and_settings_reach_the_end_of_a_long_chain() {
     let last = family.images[&name("v299")].published.as_ref().unwrap();
     assert_eq!(last.components, [name("vscode-cli"), name("github-runner")]);
     assert_eq!(last.labels["number"], "299");
-}
-
-/// `cargo test --release -p xtask how_long -- --ignored --nocapture`: figures to compare, asserted by nobody.
-#[test]
-#[ignore = "a measurement"]
-fn how_long_reading_takes() {
-    for count in [64, 256, 1024, 4096] {
-        let source = large(count);
-        let started = std::time::Instant::now();
-        let family = read(&source, &|_| true).unwrap();
-        println!("{} variants: {:?}", family.variants().count(), started.elapsed());
-    }
 }
