@@ -19,11 +19,11 @@ use crate::publish::{self, Circumstances, Delivery, Origin, Published, ReleasePl
 use crate::store::{self, Blobs, Want};
 
 pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
+    let destinations = Destinations::parse(&args.destinations)?;
     let prepared = Prepared::gather(session, &args.inputs, Locking::InMemory).await?;
     let plan = prepared.plan()?;
     let engine = engine::connect().await?;
     let built = built(&plan, &engine).await?;
-    let destinations = Destinations::parse(&args.destinations)?;
     let release = release(&prepared, &plan, &built, &destinations, args.allow_dirty)?;
     if args.dry_run {
         session.console.result(&release, &release.to_string());
@@ -38,7 +38,7 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
     let work = async {
         let registries = publish::connect(&release, &prepared.credentials).await?;
         let blobs = Arc::new(Blobs::open(&places.cache_folder("layers")?).map_err(publish::PublishError::Store)?);
-        let wanted = wants(&release, &built)?;
+        let wanted = wants(&plan, &release, &built)?;
         let images = store::obtain(&wanted, &blobs, &events, async |names: &[String]| engine.export(names).await)
             .await
             .map_err(publish::PublishError::Store)?;
@@ -159,11 +159,14 @@ fn is_annotation(key: &str) -> bool {
     key.starts_with("org.opencontainers.image.") || key == plan::INPUT
 }
 
-fn wants(release: &ReleasePlan, built: &BTreeMap<String, InspectedImage>) -> Result<Vec<Want>, Failure> {
+/// What is exported: by stage tag, which nobody but a build moves. The local tag may be anybody's by now.
+fn wants(plan: &Plan, release: &ReleasePlan, built: &BTreeMap<String, InspectedImage>) -> Result<Vec<Want>, Failure> {
     let want = |variant: &VariantRelease| {
+        let planned = plan.variants.iter().find(|planned| planned.name == variant.variant);
+        let stage = planned.and_then(|planned| plan.step(&planned.finished)?.stage.clone()).unwrap_or_default();
         let id = built.get(variant.variant.as_str()).map(|image| image.image.id.as_str()).unwrap_or_default();
         let id = id.parse::<Digest>().map_err(|error| Failure::new(Exit::Unexpected, "the engine's image id").source(error))?;
-        Ok(Want { name: variant.image.clone(), id })
+        Ok(Want { name: stage, id })
     };
     release.variants().iter().map(want).collect()
 }

@@ -57,9 +57,9 @@ fn a_dockerfile_with_a_syntax_error_is_a_failed_build() {
 #[test]
 fn a_second_build_of_a_family_waits_or_fails_as_it_is_told() {
     let family = TinyFamily::new();
-    family.azure_also("RUN sleep 4");
+    family.azure_also("RUN sleep 3");
     let mut first = family.planning(&["build", "--format", "json", "--variant", "azure"]).spawn().expect("started");
-    let rest = wait_for(&mut first, does("RUN sleep 4"));
+    let rest = wait_for(&mut first, does("RUN sleep 3"));
     let drained = std::thread::spawn(move || rest.lines().map_while(Result::ok).count());
 
     let refused = family.run(&["build", "--variant", "azure", "--no-wait"]).ends(3);
@@ -93,11 +93,11 @@ fn a_full_disk_under_the_cache_is_told_as_one() {
 fn a_parent_that_somebody_removes_while_its_child_waits_is_told() {
     let family = TinyFamily::new();
     // With one job, one of the two waits while the other sleeps.
-    family.azure_also("RUN sleep 5");
-    family.replace("images/aws/Dockerfile", "RUN echo", "RUN sleep 5 && echo");
+    family.azure_also("RUN sleep 3");
+    family.replace("images/aws/Dockerfile", "RUN echo", "RUN sleep 3 && echo");
     let args = ["build", "--format", "json", "--variant", "aws", "--variant", "azure", "--jobs", "1"];
     let mut build = family.planning(&args).spawn().expect("started");
-    let rest = wait_for(&mut build, does("RUN sleep 5"));
+    let rest = wait_for(&mut build, does("RUN sleep 3"));
     let base = family.stage_tags().into_iter().find(|tag| tag.starts_with("base:")).expect("the base is built");
     run("docker", &["rmi", &format!("gantry.invalid/stage/{base}")]);
     let events: Vec<Value> = rest.lines().map_while(Result::ok).map(|line| serde_json::from_str(&line).expect("JSON")).collect();
@@ -138,4 +138,34 @@ fn a_metadata_file_that_cannot_be_written_is_told() {
     let family = TinyFamily::new();
     let failed = family.run(&["build", "--variant", "azure", "--metadata-file", "/nonexistent/metadata.json"]);
     failed.ends(3).says(&["cannot write `/nonexistent/metadata.json`"]);
+}
+
+#[test]
+fn an_image_that_does_not_stand_on_its_parent_is_a_failed_build_and_gets_no_tag() {
+    let family = TinyFamily::new();
+    family.write("images/azure/Dockerfile", "ARG PARENT\nFROM ${PARENT} AS below\nFROM scratch\nCOPY azure /azure\n");
+    let failed = family.run(&["build", "--variant", "azure"]).ends(4);
+    failed.says(&["`azure` does not stand on its parent `base`", "FROM ${PARENT}"]);
+    assert!(!family.tags().iter().any(|tag| tag.contains("azure")), "{:?}", family.tags());
+}
+
+#[test]
+fn an_entrypoint_that_is_no_program_of_the_platform_is_refused_before_anything_is_built() {
+    let family = TinyFamily::new();
+    fs::write(family.entrypoint(), "#!/bin/sh\n").expect("written");
+    let failed = family.run(&["build", "--variant", "azure"]);
+    assert!(matches!(failed.code, Some(2 | 3)), "{failed:?}");
+    failed.says(&[&family.entrypoint().display().to_string()]);
+    assert!(family.tags().is_empty(), "{:?}", family.tags());
+}
+
+#[test]
+fn a_cache_that_is_a_link_is_not_used() {
+    let family = TinyFamily::new();
+    let elsewhere = family.places().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("a folder");
+    std::os::unix::fs::symlink(&elsewhere, family.places().join("cache")).expect("a link");
+    let failed = family.run(&["build", "--variant", "azure"]).ends(2);
+    failed.says(&["symbolic link", "hint:", "GANTRY_CACHE_DIR"]);
+    assert_eq!(fs::read_dir(&elsewhere).expect("a folder").count(), 0);
 }

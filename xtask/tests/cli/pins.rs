@@ -148,3 +148,19 @@ fn a_new_runner_rebuilds_its_layer_and_what_is_on_it() {
     let lock = family.read("variants.lock").expect("the lock");
     assert!(lock.contains("2.338.0") && !lock.contains(RUNNER_VERSION), "{lock}");
 }
+
+#[test]
+fn a_download_that_was_damaged_in_the_cache_comes_again() {
+    let vendors = Vendors::start();
+    let family = TinyFamily::with_runner(&vendors);
+    family.build(&VARIANT).ends(0);
+    let before = family.diff_ids("azure");
+    let file = family.places().join("cache/artifacts").join(&cached(&family)[0]);
+    fs::write(&file, "damaged").expect("written");
+    ran(family.command(&["clean", "--images"])).ends(0);
+    let again = family.build(&VARIANT).ends(0);
+    let warnings = again.events_of("warning");
+    assert!(warnings[0]["text"].as_str().is_some_and(|text| text.contains("damaged in the cache")), "{warnings:?}");
+    assert_eq!(vendors.requests_of(DOWNLOAD).len(), 2);
+    assert_eq!(family.diff_ids("azure"), before, "the same to the byte");
+}

@@ -58,6 +58,7 @@ fn two_registries_get_the_same_digest_and_what_they_hold_runs() {
     let again = family.run(&push).ends(0);
     assert_eq!(again.steps_that_are("up-to-date"), ["push one", "push two"], "no blob is sent");
     assert!(again.events_of("transfer").is_empty());
+    assert!(!again.steps().contains_key("export"), "nor asked of the engine: every byte is known");
     assert!(tag_states(&again.json()).iter().all(|state| state == "already-there"));
 }
 
@@ -133,8 +134,19 @@ fn one_registry_down_means_that_nothing_is_tagged_anywhere() {
 }
 
 #[test]
-fn a_destination_that_is_none_is_a_usage_error() {
+fn what_is_pushed_is_what_was_built_whatever_the_local_tag_names() {
     let family = built();
+    let ours = family.inspect("azure")["Id"].as_str().expect("an id").to_owned();
+    let other = TinyFamily::new();
+    other.build(&["--variant", "azure"]).ends(0);
+    run("docker", &["tag", &format!("{}:azure", other.name), &format!("{}:azure", family.name)]);
+    let pushed = family.run(&["push", "--variant", "azure", "--format", "json"]).ends(0).json();
+    assert_eq!(pushed["images"][0]["config-digest"], ours);
+}
+
+#[test]
+fn a_destination_that_is_none_is_a_usage_error_before_anything_is_asked() {
+    let family = TinyFamily::new();
     for (flag, why) in [("near", "NAME=HOST[:PORT]/REPOSITORY"), ("near=", "near="), ("a=127.0.0.1:1/X", "X")] {
         family.run(&["push", "--variant", "azure", "--destination", flag]).ends(2).says(&[why]);
     }
