@@ -88,6 +88,22 @@ fn an_interrupt_while_waiting_for_another_build_ends_the_wait() {
     ended(first).ends(130);
 }
 
+#[test]
+fn an_interrupt_while_publishing_ends_it_and_nothing_is_tagged() {
+    let family = TinyFamily::new();
+    family.build(&["--variant", "azure"]).ends(0);
+    // A registry that takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let (near, far) = (format!("near={}", family.registry.repository()), format!("far={address}/x"));
+    let push = ["push", "--variant", "azure", "--destination", &near, "--destination", &far];
+    let push = family.planning(&push).spawn().expect("started");
+    let _connection = silent.accept().expect("it is asked");
+    interrupt(&push);
+    ended(push).ends(130).says(&["interrupted"]);
+    assert_eq!(family.registry.tags(), Vec::<String>::new());
+}
+
 /// A way to the engine that can be stopped up: what comes then goes nowhere, and nobody is told.
 struct Valve {
     closed: Arc<AtomicBool>,

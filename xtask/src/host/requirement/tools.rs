@@ -36,7 +36,7 @@ impl Tool {
 }
 
 /// Every program that `setup` can install.
-pub const TOOLS: [Tool; 12] = [
+pub const TOOLS: [Tool; 13] = [
     tool("dockerd", "docker.io", Purpose::Engine, "building and running images"),
     tool("iptables", "iptables", Purpose::Engine, "the engine's network"),
     tool("mmdebstrap", "mmdebstrap", Purpose::Bootstrap, "a base image without a registry"),
@@ -48,6 +48,7 @@ pub const TOOLS: [Tool; 12] = [
     tool("sshd", "openssh-server", Purpose::Test, "engines behind ssh"),
     tool("chromium", "chromium", Purpose::Test, "looking at the workbench as a person does"),
     tool("busybox", "busybox-static", Purpose::Test, "images of one file, to test the engine with"),
+    tool("git", "git", Purpose::Test, "repositories to publish from"),
     tool("openssl", "openssl", Purpose::Test, "certificates for registries and proxies of our own"),
 ];
 
