@@ -28,7 +28,16 @@ impl Inventory {
         // What is pulled bears its maker's labels; its stage tag is made of the digest that was asked for.
         let ours = matches!(step.work, Work::Pull { .. })
             || image.labels.get(plan::INPUT).is_some_and(|input| *input == step.input.to_string());
-        ours.then_some(image)
+        (ours && !Self::says_dirty_wrongly(step, image)).then_some(image)
+    }
+
+    /// Whether the image says that it is of a tree with changes, while this plan is of a commit. Its content is the same
+    /// (the input digest says so), but it would be published under a commit that it denies; finishing it anew is cheap.
+    fn says_dirty_wrongly(step: &Step, image: &LocalImage) -> bool {
+        let Work::Build(build) = &step.work else { return false };
+        let says_dirty = |revision: &String| revision.ends_with("-dirty");
+        build.labels.get(plan::REVISION).is_some_and(|planned| !says_dirty(planned))
+            && image.labels.get(plan::REVISION).is_some_and(says_dirty)
     }
 
     /// The id of the image that `tag` names.

@@ -23,6 +23,8 @@ pub const CONTAINER: &str = "gantry.container";
 pub const OMITTED: &str = "gantry.omitted";
 /// `named` or `host`: which CA bundle the build was given; absent when none.
 pub const CA_BUNDLE: &str = "gantry.ca-bundle";
+/// The commit, with `-dirty` where the tree had changes (OCI image specification, annotations).
+pub const REVISION: &str = "org.opencontainers.image.revision";
 /// Prefix: one label for each pin, its value the version.
 pub const PIN: &str = "gantry.pin.";
 /// What devcontainer tools read from an image (containers.dev, image metadata).
@@ -52,7 +54,7 @@ pub(super) fn of_variant(
     set(&format!("{oci}created"), facts.build_date.rfc3339());
     let revision = facts.revision.as_ref();
     let commit = revision.map(|revision| format!("{}{}", revision.commit, if revision.dirty { "-dirty" } else { "" }));
-    set(&format!("{oci}revision"), commit.unwrap_or_default());
+    set(REVISION, commit.unwrap_or_default());
     set(&format!("{oci}version"), facts.build_date.to_string().replace('-', "."));
     if let Some(licenses) = &family.licenses {
         set(&format!("{oci}licenses"), licenses.clone());

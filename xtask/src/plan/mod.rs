@@ -15,7 +15,7 @@ pub use error::PlanError;
 pub use facts::{BundleFact, ContextFact, Facts, ParentFact, Revision, declared_args};
 pub use label::{
     CA_BUNDLE, COMPONENT_CONTEXT, CONTAINER, DEVCONTAINER, FAMILY, FINISH_CONTEXT, IMAGE, INPUT, OMITTED, PIN, PLATFORM, PROFILE,
-    VARIANT,
+    REVISION, VARIANT,
 };
 pub use model::{Built, Plan, Step, StepId, VariantPlan, Work};
 pub use resolve::{Request, resolve};

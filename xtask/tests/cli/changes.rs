@@ -104,3 +104,16 @@ fn what_the_engine_lost_is_built_again() {
     let built = family.build(&["--variant", "azure"]).ends(0);
     assert_eq!(built.steps_that_are("done"), ["azure", "azure finished", "base", "entrypoint"]);
 }
+
+#[test]
+fn an_image_of_a_tree_with_changes_is_finished_anew_for_the_commit() {
+    let family = TinyFamily::new();
+    family.write("notes.txt", "not committed");
+    family.build(&["--variant", "azure"]).ends(0);
+    let revision = || family.inspect("azure")["Config"]["Labels"]["org.opencontainers.image.revision"].to_string();
+    assert!(revision().ends_with("-dirty\""), "{}", revision());
+    family.commit();
+    let built = family.build(&["--variant", "azure"]).ends(0);
+    assert_eq!(built.steps_that_are("done"), ["azure finished", "entrypoint"]);
+    assert!(!revision().contains("dirty"), "{}", revision());
+}
