@@ -32,9 +32,10 @@ impl Toolchain {
     pub async fn find(root: &Path, platform: Platform) -> Result<Self, HostError> {
         let rustc = std::env::var_os("RUSTC").filter(|rustc| !rustc.is_empty()).unwrap_or_else(|| "rustc".into());
         let rustc = Path::new(&rustc);
-        let version = read(rustc, &["-vV"], root).await?;
         let musl = platform.rust_target();
-        let libraries = read(rustc, &["--print", "target-libdir", "--target", musl], root).await?;
+        // Side by side: every plan asks both, and each takes rustup and rustc some time to start.
+        let libraries = ["--print", "target-libdir", "--target", musl];
+        let (version, libraries) = tokio::try_join!(read(rustc, &["-vV"], root), read(rustc, &libraries, root))?;
         let has_musl = PathBuf::from(libraries.trim()).is_dir();
         let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned();
         let (target, install) = choose(platform, &host, has_musl, os::installed("rustup").is_some())?;
