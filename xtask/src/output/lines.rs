@@ -15,8 +15,9 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new() -> Self {
-        Self { start: Instant::now(), last: Mutex::new(HashMap::new()) }
+    /// Times are counted from `start`, the command's own.
+    pub(super) fn since(start: Instant) -> Self {
+        Self { start, last: Mutex::new(HashMap::new()) }
     }
 
     fn print(&self, who: &str, what: &str) {

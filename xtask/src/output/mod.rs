@@ -11,6 +11,7 @@ mod progress;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::cli::Format;
 use crate::event::Events;
@@ -25,13 +26,14 @@ pub struct Console {
     format: Format,
     terminal: bool,
     color: bool,
+    start: Instant,
 }
 
 impl Console {
     /// `ci` is `CI=true`: no bars, whatever stderr is. `NO_COLOR` is honoured.
     pub fn new(format: Format, ci: bool, no_color: bool) -> Self {
         let terminal = std::io::stderr().is_terminal() && !ci;
-        Self { format, terminal, color: terminal && !no_color }
+        Self { format, terminal, color: terminal && !no_color, start: Instant::now() }
     }
 
     /// The format that was asked for.
@@ -54,7 +56,7 @@ impl Console {
         match (self.format, self.terminal) {
             (Format::Json, _) => Arc::new(json::JsonLines),
             (Format::Human, true) => Arc::new(progress::Bars::new()),
-            (Format::Human, false) => Arc::new(lines::Lines::new()),
+            (Format::Human, false) => Arc::new(lines::Lines::since(self.start)),
         }
     }
 

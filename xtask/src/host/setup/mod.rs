@@ -152,7 +152,9 @@ pub fn plan(facts: &SetupFacts) -> Result<SetupPlan, HostError> {
     }
     match start_engine {
         Some(StartEngine::Ourselves) => {
-            notes.push("nothing here starts services: `dockerd` is started by Gantry; `cargo xtask clean` stops it".into());
+            notes.push(
+                "nothing here starts services: `dockerd` is started by Gantry; `cargo xtask clean --engine` stops it".into(),
+            );
         }
         Some(StartEngine::Systemd) if facts.authority != Authority::Root => notes.push(
             "whoever may talk to the engine is as powerful as root: sudo usermod -aG docker $USER, then log in again".into(),
@@ -201,7 +203,7 @@ pub async fn execute(plan: &SetupPlan, places: &Places, step: &str, events: &Eve
     };
     if let Some(started) = started {
         let log = started.log.display();
-        let text = format!("`dockerd` runs as process {}, its log is {log}; `cargo xtask clean` stops it", started.pid);
+        let text = format!("`dockerd` runs as process {}, its log is {log}; `cargo xtask clean --engine` stops it", started.pid);
         events.emit(Event::Note { text });
     }
     Ok(())
@@ -287,7 +289,7 @@ mod tests {
     #[test]
     fn what_a_person_is_told() {
         let started = plan(&facts(DEBIAN, EngineState::Silent, Init::None, &[], &[])).expect("a plan");
-        assert!(started.notes.iter().any(|note| note.ends_with("`cargo xtask clean` stops it")), "{:?}", started.notes);
+        assert!(started.notes.iter().any(|note| note.ends_with("`cargo xtask clean --engine` stops it")), "{:?}", started.notes);
         let tests = plan(&facts(DEBIAN, EngineState::Denied, Init::Systemd, &[], &[Purpose::Test])).expect("a plan");
         assert!(tests.notes.iter().any(|note| note.contains("usermod -aG docker")), "{:?}", tests.notes);
         assert!(tests.notes.iter().any(|note| note.ends_with("disable --now ssh docker-registry")), "{:?}", tests.notes);
