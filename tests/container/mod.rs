@@ -9,7 +9,10 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-pub(crate) const ENTRYPOINT: &str = env!("CARGO_BIN_EXE_entrypoint");
+/// The entrypoint as a container sees it: on a file system of its own, wherever the workspace lies.
+pub(crate) const ENTRYPOINT: &str = "/mnt/entrypoint";
+/// A container's files, as it sees them.
+const FILES: &str = "/mnt/files";
 /// Longer than anything here takes, even on a busy machine: reached only by what hangs.
 const FOR_EVER: Duration = Duration::from_secs(120);
 
@@ -77,7 +80,7 @@ impl Setup {
         let file = |name: &str, content: &str| {
             let path = self.folder.join(name);
             fs::write(&path, content).unwrap();
-            path.display().to_string()
+            format!("{FILES}/{name}")
         };
         let passwd = file(
             "passwd",
@@ -86,8 +89,11 @@ impl Setup {
         );
         let group = file("group", "root:x:0:\nansible:x:1000:\nrunner:x:1001:\nextra:x:1234:ansible\n");
         let shadow = file("shadow", "root:*:1::::::\nsshd:*:1::::::\nansible:*:1::::::\nrunner:*:1::::::\n");
+        let (built, files) = (env!("CARGO_BIN_EXE_entrypoint"), self.folder.display());
         let mut script = format!(
             "set -e\n\
+             mount -t tmpfs -o mode=755 tmpfs /mnt\n\
+             install -m 755 {built} {ENTRYPOINT}\nmkdir {FILES}\nmount --bind {files} {FILES}\n\
              for folder in /run /opt /home /tmp /etc/ssh; do mount -t tmpfs -o mode=755 tmpfs $folder; done\n\
              chmod 1777 /tmp\n\
              mount --bind {passwd} /etc/passwd\nmount --bind {group} /etc/group\nmount --bind {shadow} /etc/shadow\n\
@@ -135,9 +141,9 @@ impl Container {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
 
-    /// The folder on the host where its files are.
+    /// The folder where its files are, as it sees it.
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        Path::new(FILES)
     }
 
     /// PID 1, as the host sees it.

@@ -93,6 +93,7 @@ where
             // A step that panicked: nothing that depends on it may run.
             Some(Err(join)) => {
                 if let Some(id) = tasks.get(&join.id()).cloned() {
+                    finish(&id, Outcome::Failed, "a bug: it panicked".to_owned(), events);
                     ended.outcomes.insert(id.clone(), Outcome::Failed);
                     skip(&id, &mut waiting, &mut ended.outcomes, events);
                 }

@@ -74,6 +74,13 @@ pub struct Report {
     pub time: Duration,
 }
 
+impl Report {
+    /// Whether every step that was to be carried out was.
+    pub fn is_whole(&self) -> bool {
+        self.errors.is_empty() && self.steps.iter().all(|(_, outcome)| matches!(outcome, Outcome::Done | Outcome::UpToDate))
+    }
+}
+
 /// Carries out what `schedule` runs of `plan`, tags the variants, and removes the stage tags that are superseded.
 ///
 /// A failed step stops only what depends on it. When `cancel` fires, running builds are cancelled on the engine and
@@ -135,7 +142,7 @@ pub async fn execute(
     if !cancel.is_cancelled() {
         remove_replaced(plan, &report, &shared.site.engine, &inventory).await?;
     }
-    if report.errors.is_empty() && !cancel.is_cancelled() {
+    if report.is_whole() {
         remove_superseded(plan, &shared.site.engine, &inventory).await?;
     }
     report.time = start.elapsed();
@@ -163,7 +170,7 @@ async fn tag_variants(plan: &Plan, report: &mut Report, engine: &Engine, invento
 /// Removes the stage tags of earlier inputs of the images that were just built.
 async fn remove_superseded(plan: &Plan, engine: &Engine, inventory: &Inventory) -> Result<(), EngineError> {
     for tag in inventory.superseded(plan) {
-        engine.untag(&tag).await?;
+        untag_unless_used(engine, &tag).await?;
     }
     Ok(())
 }
@@ -174,12 +181,20 @@ async fn remove_replaced(plan: &Plan, report: &Report, engine: &Engine, inventor
     for step in plan.steps.iter().filter(|step| outcomes.get(&step.id) == Some(&Outcome::Done)) {
         let Some((stage, before)) = step.stage.as_ref().and_then(|stage| Some((stage, inventory.id(stage)?))) else { continue };
         if engine.inspect(stage).await?.is_some_and(|now| now.image.id != before) {
-            match engine.untag(before).await {
-                // A person's tag or container holds it: then it is not nothing that names it.
-                Ok(()) | Err(EngineError::Refused { status: 409, .. }) => {}
-                Err(error) => return Err(error),
+            // By its id, the engine would take a person's only tag of it away, too.
+            let is_nameless = engine.inspect(before).await?.is_some_and(|image| image.image.tags.is_empty());
+            if is_nameless {
+                untag_unless_used(engine, before).await?;
             }
         }
     }
     Ok(())
+}
+
+/// Removes a tag, unless it is the last name of an image that a container uses: then it stays until the next time.
+async fn untag_unless_used(engine: &Engine, tag: &str) -> Result<(), EngineError> {
+    match engine.untag(tag).await {
+        Ok(()) | Err(EngineError::Refused { status: 409, .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }

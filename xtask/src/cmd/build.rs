@@ -29,16 +29,17 @@ pub(super) async fn run(session: &Session, args: &Build) -> Result<(), Failure> 
         return Ok(());
     }
     let options = Options { jobs: usize::from(args.jobs), no_cache: args.no_cache, wait: !args.no_wait };
+    let containerd_store = engine.info().containerd_store;
     let report = build(session, &prepared, &plan, engine, &options).await?;
     if let Some(file) = &args.metadata_file {
-        let text = serde_json::to_string_pretty(&metadata(&plan, &report)).unwrap_or_default();
+        let text = serde_json::to_string_pretty(&metadata(&plan, &report, containerd_store)).unwrap_or_default();
         edge::write_beside(file, text.as_bytes())?;
     }
     let value = json!({
         "schema": 1,
         "seconds": report.time.as_secs_f64(),
         "steps": report.steps.iter().map(|(step, outcome)| json!({ "step": step, "outcome": outcome })).collect::<Vec<_>>(),
-        "variants": metadata(&plan, &report),
+        "variants": metadata(&plan, &report, containerd_store),
     });
     session.console.result(&value, &summary(&plan, &report));
     Ok(())
@@ -110,8 +111,12 @@ pub(super) async fn build(
 /// The failure of a report with errors: the first error in full, the others and what was skipped by name.
 fn failure(report: &mut Report, log: &Arc<BuildLog>) -> Option<Failure> {
     let mut errors = std::mem::take(&mut report.errors).into_iter();
-    let (step, error) = errors.next()?;
-    let mut failure = edge::step_failure(&step, error);
+    let mut failure = match errors.next() {
+        Some((step, error)) => edge::step_failure(&step, error),
+        None if report.is_whole() => return None,
+        // What panicked has said so itself, and has no error to tell.
+        None => Failure::new(Exit::Unexpected, "a step ended in a way that it should not"),
+    };
     for (step, error) in errors {
         failure.message += &format!("; `{step}`: {error}");
     }
@@ -126,11 +131,13 @@ fn failure(report: &mut Report, log: &Arc<BuildLog>) -> Option<Failure> {
 }
 
 /// What was built, with the key names of `docker buildx bake --metadata-file`.
-fn metadata(plan: &Plan, report: &Report) -> BTreeMap<String, serde_json::Value> {
+fn metadata(plan: &Plan, report: &Report, containerd_store: bool) -> BTreeMap<String, serde_json::Value> {
     let of = |variant: &plan::VariantPlan| {
         let image = report.variants.get(variant.name.as_str())?;
+        // What an engine calls an image is a manifest's digest on containerd's store, a config's on a graph driver.
+        let key = if containerd_store { "containerimage.digest" } else { "containerimage.config.digest" };
         let value = json!({
-            "containerimage.config.digest": image.image.id,
+            key: image.image.id,
             "image.name": variant.local_tags.join(","),
             "gantry.input-digest": image.image.labels.get(plan::INPUT),
         });

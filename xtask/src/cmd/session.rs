@@ -37,7 +37,7 @@ impl Session {
         Ok(Places::from_env(&variable)?)
     }
 
-    /// Fires at the first Ctrl-C; the second one ends the process.
+    /// Fires at the first Ctrl-C; the second one ends the process. From the first call on, Ctrl-C does nothing else.
     pub(crate) fn interrupt(&self) -> Result<Interrupt, Failure> {
         Interrupt::listen().map_err(|error| Failure::new(Exit::Unexpected, "cannot wait for signals").source(error))
     }
