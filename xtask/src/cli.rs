@@ -33,6 +33,10 @@ pub enum Format {
     Human,
     /// JSON: the result on stdout, events as lines on stderr.
     Json,
+    /// Graphviz, for `plan` only.
+    Dot,
+    /// Mermaid, as GitHub draws it in Markdown, for `plan` only.
+    Mermaid,
 }
 
 /// The commands.
@@ -114,22 +118,6 @@ pub struct Plan {
     /// What it is resolved from
     #[command(flatten)]
     pub inputs: Inputs,
-    /// As what the plan is drawn (`--format json` wins)
-    #[arg(long = "as", value_enum, default_value_t = Drawing::Tree)]
-    pub drawing: Drawing,
-}
-
-/// How a plan is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Drawing {
-    /// A tree, for a terminal.
-    Tree,
-    /// JSON, every value of the plan.
-    Json,
-    /// Graphviz.
-    Dot,
-    /// Mermaid, as GitHub draws it in Markdown.
-    Mermaid,
 }
 
 /// `build`
@@ -141,7 +129,7 @@ pub struct Build {
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Build every image anew, ignoring the engine's cache (pins do not move: that is `bump`)
+    /// Build every image anew, ignoring the engine's cache (pins do not move)
     #[arg(long)]
     pub no_cache: bool,
     /// How many images are built at the same time

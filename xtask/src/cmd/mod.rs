@@ -15,7 +15,7 @@ mod test;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Format};
 use crate::failure::{Exit, Failure};
 use crate::output::print_failure;
 
@@ -47,6 +47,13 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
+    if let (Format::Dot | Format::Mermaid, false) = (session.console.format(), matches!(command, Command::Plan(_))) {
+        let format = if session.console.format() == Format::Dot { "dot" } else { "mermaid" };
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("`--format {format}` is for `plan`; accepted here are `human` and `json`"),
+        ));
+    }
     match command {
         Command::Plan(args) => plan::run(&session, &args).await,
         Command::Build(args) => build::run(&session, &args).await,

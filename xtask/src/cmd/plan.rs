@@ -2,19 +2,18 @@
 
 use super::Session;
 use super::prepare::{Locking, Prepared};
-use crate::cli::{Drawing, Format, Plan};
+use crate::cli::{Format, Plan};
 use crate::failure::Failure;
 use crate::output;
 
 pub(super) async fn run(session: &Session, args: &Plan) -> Result<(), Failure> {
     let prepared = Prepared::gather(session, &args.inputs, Locking::InMemory).await?;
     let plan = prepared.plan()?;
-    let drawing = if session.console.format() == Format::Json { Drawing::Json } else { args.drawing };
-    let text = match drawing {
-        Drawing::Tree => output::tree(&plan),
-        Drawing::Json => serde_json::to_string_pretty(&plan).unwrap_or_default(),
-        Drawing::Dot => output::dot(&plan),
-        Drawing::Mermaid => output::mermaid(&plan),
+    let text = match session.console.format() {
+        Format::Human => output::tree(&plan),
+        Format::Json => serde_json::to_string_pretty(&plan).unwrap_or_default(),
+        Format::Dot => output::dot(&plan),
+        Format::Mermaid => output::mermaid(&plan),
     };
     session.console.data(&text);
     Ok(())

@@ -26,7 +26,7 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
     let built = built(&plan, &engine).await?;
     let release = release(&prepared, &plan, &built, &destinations, args.allow_dirty)?;
     if args.dry_run {
-        session.console.result(&release, &release.to_string());
+        session.console.result(&Versioned { schema: 1, value: &release }, &release.to_string());
         return Ok(());
     }
 
@@ -48,8 +48,16 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Interrupted, "interrupted; what was uploaded stays, a second run goes on from there"));
     };
     let published = published?;
-    session.console.result(&published, &summary(&published));
+    session.console.result(&Versioned { schema: 1, value: &published }, &summary(&published));
     Ok(())
+}
+
+/// A result in JSON says which shape it has.
+#[derive(serde::Serialize)]
+struct Versioned<T> {
+    schema: u32,
+    #[serde(flatten)]
+    value: T,
 }
 
 /// The finished variants in the engine. All that are missing are named at once.

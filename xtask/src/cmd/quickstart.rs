@@ -39,14 +39,14 @@ pub(super) async fn run(session: &Session, args: &Quickstart) -> Result<(), Fail
         ca_bundle: None,
         no_ca_bundle: false,
     };
-    let prepared = Prepared::gather(session, &inputs, Locking::Write).await?;
+    let prepared = session.interruptible(Prepared::gather(session, &inputs, Locking::Write)).await?;
     let plan = prepared.plan()?;
     let engine = engine::connect().await?;
     let options = build::Options { jobs: 2, no_cache: false, wait: true };
     build::build(session, &prepared, &plan, engine.clone(), &options).await?;
 
     let image = plan.variants.first().and_then(|variant| variant.local_tags.first()).cloned().unwrap_or_default();
-    engine.stop_and_remove(&name, 30).await?;
+    session.interruptible(async { Ok(engine.stop_and_remove(&name, 30).await?) }).await?;
     let token = random_token()?;
     let request = ContainerRequest {
         name: name.clone(),
@@ -57,10 +57,10 @@ pub(super) async fn run(session: &Session, args: &Quickstart) -> Result<(), Fail
         command: Vec::new(),
     };
     engine.run(request).await?;
-    let state = healthy(session, &engine, &name).await?;
+    let state = session.interruptible(healthy(session, &engine, &name)).await?;
     let port = state.ports.get(&WEB_PORT).copied().unwrap_or(args.port);
     let url = format!("http://127.0.0.1:{port}/");
-    let value = json!({ "container": name, "url": url, "token": token });
+    let value = json!({ "schema": 1, "container": name, "url": url, "token": token });
     session.console.result(
         &value,
         &format!(

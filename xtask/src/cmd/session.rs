@@ -1,6 +1,7 @@
 //! What every command starts from: where it prints, where the family lies, the environment, the way to be interrupted.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::cli::Cli;
 use crate::failure::{Exit, Failure};
@@ -17,6 +18,7 @@ pub(crate) struct Session {
     pub(crate) root: PathBuf,
     /// `CI=true`: no questions, plain progress, `--locked`.
     pub(crate) ci: bool,
+    interrupt: OnceLock<Interrupt>,
 }
 
 /// A variable of the environment; empty is unset.
@@ -29,7 +31,13 @@ impl Session {
         let ci = variable("CI").is_some_and(|value| value == "true" || value == "1");
         let manifest = found_from_below(&cli.manifest);
         let root = manifest.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
-        Self { console: Console::new(cli.format, ci, variable("NO_COLOR").is_some()), manifest, root, ci }
+        Self {
+            console: Console::new(cli.format, ci, variable("NO_COLOR").is_some()),
+            manifest,
+            root,
+            ci,
+            interrupt: OnceLock::new(),
+        }
     }
 
     /// Cache, state and logs of this user.
@@ -37,9 +45,23 @@ impl Session {
         Ok(Places::from_env(&variable)?)
     }
 
-    /// Fires at the first Ctrl-C; the second one ends the process. From the first call on, Ctrl-C does nothing else.
+    /// Fires at the first Ctrl-C; the second one ends the process. From the first call on Ctrl-C does nothing else, so
+    /// whatever may take long goes through [`Session::interruptible`].
     pub(crate) fn interrupt(&self) -> Result<Interrupt, Failure> {
-        Interrupt::listen().map_err(|error| Failure::new(Exit::Unexpected, "cannot wait for signals").source(error))
+        if let Some(interrupt) = self.interrupt.get() {
+            return Ok(interrupt.clone());
+        }
+        let listening = Interrupt::listen();
+        let interrupt = listening.map_err(|error| Failure::new(Exit::Unexpected, "cannot wait for signals").source(error))?;
+        Ok(self.interrupt.get_or_init(|| interrupt).clone())
+    }
+
+    /// Does something until it is done, or Ctrl-C comes: then it is dropped, and the command ends with 130.
+    pub(crate) async fn interruptible<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        match self.interrupt()?.or(work).await {
+            Some(result) => result,
+            None => Err(Failure::new(Exit::Interrupted, "interrupted")),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 pub fn print_failure(console: Console, failure: &Failure) {
     match console.format() {
         Format::Json => super::print_line(&as_json(failure)),
-        Format::Human => super::print_line(&as_text(failure, console.color())),
+        _ => super::print_line(&as_text(failure, console.color())),
     }
 }
 

@@ -55,8 +55,8 @@ impl Console {
     pub fn events(self) -> Events {
         match (self.format, self.terminal) {
             (Format::Json, _) => Arc::new(json::JsonLines),
-            (Format::Human, true) => Arc::new(progress::Bars::new()),
-            (Format::Human, false) => Arc::new(lines::Lines::since(self.start)),
+            (_, true) => Arc::new(progress::Bars::new(self.color)),
+            (_, false) => Arc::new(lines::Lines::since(self.start)),
         }
     }
 
@@ -64,7 +64,7 @@ impl Console {
     pub fn result(self, value: &impl serde::Serialize, text: &str) {
         match self.format {
             Format::Json => self.data(&serde_json::to_string_pretty(value).unwrap_or_default()),
-            Format::Human => self.data(text),
+            _ => self.data(text),
         }
     }
 
@@ -77,7 +77,7 @@ impl Console {
 
     /// Says something to the person at the terminal.
     pub fn say(self, text: &str) {
-        if self.format == Format::Human {
+        if self.format != Format::Json {
             print_line(text);
         }
     }

@@ -73,7 +73,7 @@ fn branch(
     }
 }
 
-/// The plan for Graphviz: `… --as dot | dot -Tsvg`.
+/// The plan for Graphviz: `cargo xtask plan --format dot | dot -Tsvg`.
 pub fn dot(plan: &Plan) -> String {
     let mut text = format!("digraph \"{}\" {{\n  rankdir=BT; node [shape=box, fontname=\"sans-serif\"];\n", plan.family);
     for step in &plan.steps {

@@ -12,11 +12,12 @@ use crate::event::{Event, Outcome, Sink};
 pub(super) struct Bars {
     all: MultiProgress,
     bars: Mutex<HashMap<String, ProgressBar>>,
+    color: bool,
 }
 
 impl Bars {
-    pub(super) fn new() -> Self {
-        Self { all: MultiProgress::new(), bars: Mutex::new(HashMap::new()) }
+    pub(super) fn new(color: bool) -> Self {
+        Self { all: MultiProgress::new(), bars: Mutex::new(HashMap::new()), color }
     }
 
     fn bar(&self, key: &str, template: &str, prefix: &str) -> ProgressBar {
@@ -28,6 +29,19 @@ impl Bars {
             bar
         };
         bars.entry(key.to_owned()).or_insert_with(new).clone()
+    }
+
+    fn mark(&self, outcome: Outcome) -> String {
+        match outcome {
+            Outcome::Done | Outcome::UpToDate => self.paint(GREEN, "✓"),
+            Outcome::Failed => self.paint(RED, "✗"),
+            Outcome::Skipped | Outcome::Cancelled => self.paint(YELLOW, "-"),
+        }
+    }
+
+    /// The text in a colour (ECMA-48, select graphic rendition), where colours are wanted.
+    fn paint(&self, color: u8, text: &str) -> String {
+        if self.color { format!("\u{1b}[{color}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
     fn end(&self, key: &str, line: Option<&str>) {
@@ -60,7 +74,7 @@ impl Sink for Bars {
             }
             Event::StepLog { .. } => {}
             Event::StepFinished { step, outcome, seconds, detail } => {
-                let line = format!("{} {step} {}", mark(outcome), describe(outcome, seconds, &detail));
+                let line = format!("{} {step} {}", self.mark(outcome), describe(outcome, seconds, &detail));
                 self.end(&step, (outcome != Outcome::UpToDate).then_some(line.as_str()));
             }
             Event::Transfer { id, what, bytes, total } => {
@@ -74,18 +88,14 @@ impl Sink for Bars {
                 }
             }
             Event::Note { text } => self.say(&text),
-            Event::Warning { text } => self.say(&format!("\u{1b}[33mwarning:\u{1b}[0m {text}")),
+            Event::Warning { text } => self.say(&format!("{} {text}", self.paint(YELLOW, "warning:"))),
         }
     }
 }
 
-fn mark(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Done | Outcome::UpToDate => "\u{1b}[32m✓\u{1b}[0m",
-        Outcome::Failed => "\u{1b}[31m✗\u{1b}[0m",
-        Outcome::Skipped | Outcome::Cancelled => "\u{1b}[33m-\u{1b}[0m",
-    }
-}
+const RED: u8 = 31;
+const GREEN: u8 = 32;
+const YELLOW: u8 = 33;
 
 /// A Dockerfile's instruction on one line that can be read: white space folded, its end cut off. The log has it whole.
 pub(super) fn one_line(text: &str) -> String {

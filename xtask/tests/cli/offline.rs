@@ -40,6 +40,7 @@ fn a_component_that_cannot_be_had_is_left_out_and_everything_says_so() {
 
     // Not published, and refused before anybody is asked.
     family.commit();
+    family.build(&OFFLINE).ends(0);
     let (proxy, connections) = counting_proxy();
     let push = [&["push"], &OFFLINE[..], &["--destination", "far=registry.invalid/x"]].concat();
     let mut push = family.planning(&push);

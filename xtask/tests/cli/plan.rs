@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::support::family::TinyFamily;
 use crate::support::registry::run;
 use crate::support::vendors::Vendors;
+use crate::support::xtask::ran;
 
 #[test]
 fn a_plan_is_a_tree_json_graphviz_or_mermaid_on_stdout_and_nothing_else() {
@@ -19,16 +20,16 @@ fn a_plan_is_a_tree_json_graphviz_or_mermaid_on_stdout_and_nothing_else() {
     }
     assert_eq!(tree.stderr, "");
 
-    for json in [family.run(&["plan", "--all", "--format", "json"]), family.run(&["plan", "--all", "--as", "json"])] {
-        let plan = json.ends(0);
-        assert_eq!(plan.json()["schema"], 1);
-        assert_eq!(plan.json()["variants"].as_array().map(Vec::len), Some(3));
-        assert_eq!(plan.stderr, "");
-    }
-    let dot = family.run(&["plan", "--all", "--as", "dot"]).ends(0).stdout;
+    let plan = family.run(&["plan", "--all", "--format", "json"]).ends(0);
+    assert_eq!(plan.json()["schema"], 1);
+    assert_eq!(plan.json()["variants"].as_array().map(Vec::len), Some(3));
+    assert_eq!(plan.stderr, "");
+    let dot = family.run(&["plan", "--all", "--format", "dot"]).ends(0).stdout;
     assert!(dot.starts_with("digraph ") && dot.contains("\"aws-web\" -> \"aws\";") && dot.ends_with("}\n"), "{dot}");
-    let mermaid = family.run(&["plan", "--all", "--as", "mermaid"]).ends(0).stdout;
+    let mermaid = family.run(&["plan", "--all", "--format", "mermaid"]).ends(0).stdout;
     assert!(mermaid.starts_with("flowchart BT\n") && mermaid.contains("[\"aws finished\"]"), "{mermaid}");
+    let doctor = ran(family.command(&["doctor", "--format", "dot"])).ends(2);
+    assert!(doctor.stderr.contains("`--format dot` is for `plan`"), "{}", doctor.stderr);
 }
 
 #[test]
