@@ -1,7 +1,7 @@
 //! Gantry's pipeline: one table (`variants.toml`) in, images in registries out.
 //!
 //! Dependencies point one way: `cmd` → `build`, `publish`, `host` → `engine`, `artifact`, `store`, `registry`,
-//! `upstream` → `plan` → `family` → `oci`; `event` and `failure` are the bottom that everybody may know, `output` is
+//! `upstream` → `plan` → `family` → `oci`; `event`, `failure` and `folder` are the bottom that everybody may know, `output` is
 //! known to `cmd` alone. See ARCHITECTURE.md.
 
 pub mod artifact;
@@ -13,6 +13,7 @@ pub mod engine;
 pub mod event;
 pub mod failure;
 pub mod family;
+pub mod folder;
 pub mod host;
 pub mod oci;
 pub mod output;

@@ -313,29 +313,6 @@ fn the_cache_is_private_and_ones_own() {
     }
 }
 
-#[tokio::test]
-async fn what_was_not_used_for_longest_goes_first() {
-    let bench = Bench::new();
-    let mut digests = Vec::new();
-    for (age, name) in [(30, "oldest"), (20, "older"), (10, "newest")] {
-        bench.vendors.put(&format!("/{name}"), name.repeat(100));
-        let sha256 = Digest::of(name.repeat(100));
-        let urls = vec![format!("{}/{name}", bench.vendors.url())];
-        let path = bench.fetch(Fetch { name: name.to_owned(), urls, sha256 }).await.unwrap();
-        let then = std::time::SystemTime::now() - Duration::from_secs(age * 3600);
-        fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
-        digests.push(sha256);
-    }
-    let there = || digests.iter().map(|digest| bench.cache.has(*digest)).collect::<Vec<_>>();
-    assert_eq!(bench.cache.trim(1700).unwrap().files, 0);
-    bench.cache.get(digests[0]).unwrap();
-    let trimmed = bench.cache.trim(1300).unwrap();
-    assert_eq!((trimmed.files, trimmed.bytes, trimmed.left), (1, 500, 1200));
-    assert_eq!(there(), [true, false, true], "the oldest was used just now");
-    bench.cache.trim(0).unwrap();
-    assert_eq!(there(), [false; 3]);
-}
-
 /// Needs the right to mount.
 #[cfg(target_os = "linux")]
 #[tokio::test]

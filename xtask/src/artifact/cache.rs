@@ -3,11 +3,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use sha2::Digest as _;
 
 use super::ArtifactError;
+use crate::folder;
 use crate::oci::Digest;
 
 /// The cache: `artifacts/` holds downloads by digest, `layers/` is the layer store's, `locks/` keeps processes apart.
@@ -18,27 +18,14 @@ pub struct Cache {
     locks: PathBuf,
 }
 
-/// What [`Cache::trim`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Trimmed {
-    /// Files that were removed.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Bytes that are left.
-    pub left: u64,
-}
-
 impl Cache {
     /// Opens the cache in the folder `root`, and makes it (0700) where it is not there.
     ///
     /// # Errors
-    /// `root` or a folder in it is a symbolic link, no folder, or belongs to another user; or cannot be made.
+    /// `root` or a folder in it is a symbolic link, no folder, or belongs to another user; or cannot be made;
+    /// or `root` holds what is not Gantry's.
     pub fn open(root: &Path) -> Result<Self, ArtifactError> {
-        if let Some(parent) = root.parent() {
-            fs::create_dir_all(parent).map_err(ArtifactError::io("make", parent))?;
-        }
-        private_folder(root)?;
+        folder::private_cache(root)?;
         let cache = Self { root: root.to_owned(), artifacts: root.join("artifacts"), locks: root.join("locks") };
         for name in ["artifacts", "layers", "locks"] {
             cache.folder(name)?;
@@ -52,7 +39,7 @@ impl Cache {
     /// As [`Cache::open`].
     pub fn folder(&self, name: &str) -> Result<PathBuf, ArtifactError> {
         let path = self.root.join(name);
-        private_folder(&path)?;
+        folder::private(&path)?;
         Ok(path)
     }
 
@@ -61,7 +48,7 @@ impl Cache {
         fs::symlink_metadata(self.path(digest)).is_ok_and(|metadata| metadata.is_file())
     }
 
-    /// The file with `digest`, read and verified, or nothing. Marks it as used.
+    /// The file with `digest`, read and verified, or nothing.
     ///
     /// # Errors
     /// [`ArtifactError::Damaged`] when the file no longer matches, [`ArtifactError::Folder`] when a symbolic link stands
@@ -73,7 +60,7 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(_) if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) => {
                 fs::remove_file(&path).map_err(ArtifactError::io("remove", &path))?;
-                return Err(ArtifactError::Folder { path, why: "a symbolic link stood there; it is removed" });
+                return Err(ArtifactError::Folder { path, why: "a symbolic link stood there; it is removed".into() });
             }
             Err(error) => return Err(ArtifactError::io("read", &path)(error)),
         };
@@ -83,48 +70,7 @@ impl Cache {
             fs::remove_file(&path).map_err(ArtifactError::io("remove", &path))?;
             return Err(ArtifactError::Damaged { path, expected: digest, found });
         }
-        // Eviction goes by this time. A cache on a read-only disk still serves.
-        let _ = file.set_modified(SystemTime::now());
         Ok(Some(path))
-    }
-
-    /// Removes downloads, those first that were not used for longest, until at most `limit` bytes are left. Unfinished
-    /// downloads count and go like the others, but not those that are going on.
-    ///
-    /// # Errors
-    /// The folder cannot be read or a file not removed.
-    pub fn trim(&self, limit: u64) -> Result<Trimmed, ArtifactError> {
-        let mut files = Vec::new();
-        for item in fs::read_dir(&self.artifacts).map_err(ArtifactError::io("read", &self.artifacts))? {
-            let item = item.map_err(ArtifactError::io("read", &self.artifacts))?;
-            // A file may go while we look: another process trims, or finishes a download.
-            if let Ok(metadata) = item.metadata()
-                && metadata.is_file()
-            {
-                files.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), item.path(), metadata.len()));
-            }
-        }
-        files.sort();
-        let mut trimmed = Trimmed { left: files.iter().map(|(_, _, size)| size).sum(), ..Trimmed::default() };
-        for (_, path, size) in files {
-            if trimmed.left <= limit {
-                break;
-            }
-            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            let digest = Digest::from_hex(name).ok();
-            let lock = digest.map(|digest| self.try_lock(digest)).transpose()?;
-            if matches!(lock, Some(None)) {
-                continue;
-            }
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(ArtifactError::io("remove", &path)(error)),
-                _ => {}
-            }
-            trimmed.files += 1;
-            trimmed.bytes += size;
-            trimmed.left -= size;
-        }
-        Ok(trimmed)
     }
 
     /// Where the file with `digest` lies or would lie.
@@ -161,45 +107,6 @@ impl Cache {
         }
         Ok(path)
     }
-}
-
-/// Makes sure that `path` is a folder of ours that nobody else can look into.
-fn private_folder(path: &Path) -> Result<(), ArtifactError> {
-    match make_folder(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(ArtifactError::io("make", path)(error)),
-    }
-    let refused = |why| Err(ArtifactError::Folder { path: path.to_owned(), why });
-    let metadata = fs::symlink_metadata(path).map_err(ArtifactError::io("read", path))?;
-    if metadata.is_symlink() {
-        return refused("it is a symbolic link");
-    }
-    if !metadata.is_dir() {
-        return refused("it is not a folder");
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return refused("it belongs to another user");
-        }
-        if metadata.mode() & 0o777 != 0o700 {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(ArtifactError::io("make private", path))?;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(unix)]
-fn make_folder(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().mode(0o700).create(path)
-}
-
-#[cfg(not(unix))]
-fn make_folder(path: &Path) -> io::Result<()> {
-    fs::create_dir(path)
 }
 
 /// Opens a regular file, never through a symbolic link in its place, and never waiting for a pipe's other end.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::folder::FolderError;
 use crate::oci::Digest;
 
 /// Why an artifact cannot be had. Nothing that does not match its digest is ever left in the cache.
@@ -14,8 +15,8 @@ pub enum ArtifactError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// A link, no folder, or somebody else's.
-        why: &'static str,
+        /// A link, no folder, somebody else's, or full of other things.
+        why: String,
     },
     /// Reading or writing failed.
     #[error("cannot {what} `{path}`: {source}")]
@@ -121,6 +122,15 @@ impl ArtifactError {
             Self::Unreachable { .. } => true,
             Self::Everywhere { failures, .. } => failures.iter().all(Self::is_unreachable),
             _ => false,
+        }
+    }
+}
+
+impl From<FolderError> for ArtifactError {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Refused { path, why } => Self::Folder { path, why },
+            FolderError::Io { doing, path, source } => Self::io(doing, &path)(source),
         }
     }
 }

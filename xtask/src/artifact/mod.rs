@@ -9,7 +9,7 @@ pub mod image;
 mod mirror;
 mod partial;
 
-pub use cache::{Cache, Trimmed};
+pub use cache::Cache;
 pub use error::ArtifactError;
 pub use fetch::{Fetch, fetch, fetch_with};
 pub use http::{Patience, client};

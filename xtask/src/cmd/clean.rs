@@ -3,14 +3,15 @@
 use serde_json::json;
 
 use super::prepare::read_family;
-use super::{Session, edge, engine};
+use super::{Session, engine};
 use crate::build::Inventory;
 use crate::cli::Clean;
 use crate::engine::{EngineError, LocalImage};
 use crate::event::Event;
 use crate::failure::Failure;
-use crate::host;
+use crate::folder;
 use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
+use crate::host::{self, HostError};
 use crate::plan;
 
 /// What is removed; decided before anything is.
@@ -29,14 +30,19 @@ pub(super) async fn run(session: &Session, args: &Clean) -> Result<(), Failure> 
     let family = read_family(session)?;
     let places = session.places()?;
     let events = session.console.events();
-    // A build that runs needs its stage tags; what is removed is decided when it is done.
-    let waiting = |holder: &str| events.emit(Event::Note { text: format!("waiting for a build of this family: {holder}") });
-    let _lock = match args.dry_run {
-        true => None,
-        false => Some(FamilyLock::acquire(&places, LockKind::Build, &family.name, WhenHeld::Wait, waiting).await?),
-    };
+    let clears_cache = args.cache || args.all;
+    // A build that runs needs its stage tags, and a publisher its layers; what is removed is decided when they are done.
+    let mut locks = Vec::new();
+    for (kind, who, is_needed) in
+        [(LockKind::Build, "a build of this family", true), (LockKind::Publish, "a publisher of this family", clears_cache)]
+    {
+        let waiting = |holder: &str| events.emit(Event::Note { text: format!("waiting for {who}: {holder}") });
+        if is_needed && !args.dry_run {
+            locks.push(FamilyLock::acquire(&places, kind, &family.name, WhenHeld::Wait, waiting).await?);
+        }
+    }
     // Without an engine there is nothing of it to clean.
-    let engine = engine::connect().await.ok();
+    let engine = engine::connect_if_any().await?;
     let mut removal = Removal { engine: args.engine || args.all, ..Removal::default() };
     if let Some(engine) = &engine {
         // Not the label of the images: a container that a person started bears that as well.
@@ -55,8 +61,9 @@ pub(super) async fn run(session: &Session, args: &Clean) -> Result<(), Failure> 
         let gone = |image: &LocalImage| image.tags.iter().all(|tag| removal.tags.binary_search(tag).is_ok());
         removal.images = inventory.images().iter().filter(|image| gone(image)).map(|image| image.id.clone()).collect();
     }
-    if args.cache || args.all {
-        removal.folders.push(places.cache_path().display().to_string());
+    if clears_cache {
+        let contents = folder::cache_contents(places.cache_path()).map_err(HostError::from)?;
+        removal.folders = contents.iter().map(|folder| folder.display().to_string()).collect();
     }
     if args.dry_run {
         session.console.result(&removal, &removal.text());
@@ -85,8 +92,8 @@ pub(super) async fn run(session: &Session, args: &Clean) -> Result<(), Failure> 
         }
         removal.tags.retain(|tag| !kept.contains(tag));
     }
-    for folder in &removal.folders {
-        remove_folder(folder)?;
+    if clears_cache {
+        folder::remove_cache(places.cache_path()).map_err(HostError::from)?;
     }
     if removal.engine {
         let stopped = host::setup::stop_engine(&places).await?;
@@ -94,14 +101,6 @@ pub(super) async fn run(session: &Session, args: &Clean) -> Result<(), Failure> 
     }
     session.console.result(&json!({ "schema": 1, "removed": removal }), &removal.text());
     Ok(())
-}
-
-fn remove_folder(folder: &str) -> Result<(), Failure> {
-    match std::fs::remove_dir_all(folder) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(edge::unreadable(std::path::Path::new(folder), error)),
-    }
 }
 
 impl Removal {

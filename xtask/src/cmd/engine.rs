@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::session::variable;
-use crate::engine::{Endpoint, Engine};
+use crate::engine::{DEFAULT_SOCKET, Endpoint, Engine, EngineError};
 use crate::failure::Failure;
 
 /// docker's configuration folder.
@@ -20,4 +20,13 @@ pub(super) fn endpoint() -> Result<Endpoint, Failure> {
 /// Connects to the engine.
 pub(super) async fn connect() -> Result<Engine, Failure> {
     Ok(Engine::connect(&endpoint()?).await?)
+}
+
+/// Connects to the engine; none where nobody answers at the default socket: this machine has no engine then.
+pub(super) async fn connect_if_any() -> Result<Option<Engine>, Failure> {
+    match Engine::connect(&endpoint()?).await {
+        Ok(engine) => Ok(Some(engine)),
+        Err(EngineError::Unreachable { endpoint, .. }) if endpoint == DEFAULT_SOCKET => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

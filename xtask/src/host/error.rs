@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Exit, Failure};
+use crate::folder::FolderError;
 use crate::oci::Platform;
 
 /// What a person does about something that is missing.
@@ -177,6 +178,15 @@ impl HostError {
             Self::UnknownSystem { by_hand, .. } => Some(format!("install by hand:\n{}", by_hand.join("\n"))),
             Self::Program { hint, .. } => hint.clone(),
             Self::Git { .. } | Self::Io { .. } | Self::Malformed { .. } => None,
+        }
+    }
+}
+
+impl From<FolderError> for HostError {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Refused { path, why } => Self::Place { path, why },
+            FolderError::Io { doing, path, source } => Self::Io { doing, path, source },
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::HostError;
+use crate::folder;
 
 /// Where Gantry keeps its files. Nothing is created before it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,9 +59,9 @@ impl Places {
     /// The cache folder: there, ours alone.
     ///
     /// # Errors
-    /// It cannot be created, or is a link, or belongs to somebody else.
+    /// It cannot be created, or is a link, or belongs to somebody else, or holds what is not Gantry's.
     pub fn cache(&self) -> Result<PathBuf, HostError> {
-        private_folder(&self.cache)?;
+        folder::private_cache(&self.cache)?;
         Ok(self.cache.clone())
     }
 
@@ -69,17 +70,17 @@ impl Places {
     /// # Errors
     /// As [`Places::cache`].
     pub fn state(&self) -> Result<PathBuf, HostError> {
-        private_folder(&self.state)?;
+        folder::private(&self.state)?;
         Ok(self.state.clone())
     }
 
-    /// A folder in the cache: `artifacts`, `blobs`, `bootstrap`.
+    /// A folder in the cache, one of [`folder::CACHE_FOLDERS`].
     ///
     /// # Errors
     /// As [`Places::cache`].
     pub fn cache_folder(&self, name: &str) -> Result<PathBuf, HostError> {
         let folder = self.cache()?.join(name);
-        private_folder(&folder)?;
+        folder::private(&folder)?;
         Ok(folder)
     }
 
@@ -89,7 +90,7 @@ impl Places {
     /// As [`Places::cache`].
     pub fn state_folder(&self, name: &str) -> Result<PathBuf, HostError> {
         let folder = self.state()?.join(name);
-        private_folder(&folder)?;
+        folder::private(&folder)?;
         Ok(folder)
     }
 
@@ -100,56 +101,6 @@ impl Places {
     pub fn logs(&self) -> Result<PathBuf, HostError> {
         self.state_folder("logs")
     }
-}
-
-/// Makes sure that `folder` is a folder (not a link to one) that is ours and that nobody else can look into.
-fn private_folder(folder: &Path) -> Result<(), HostError> {
-    create(folder).map_err(HostError::io("create", folder))?;
-    let metadata = folder.symlink_metadata().map_err(HostError::io("read", folder))?;
-    let refuse = |why: &str| HostError::Place { path: folder.to_owned(), why: why.to_owned() };
-    if metadata.is_symlink() {
-        return Err(refuse("it is a symbolic link"));
-    }
-    if !metadata.is_dir() {
-        return Err(refuse("it is not a folder"));
-    }
-    only_ours(folder, &metadata)
-}
-
-#[cfg(unix)]
-fn create(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    match folder.symlink_metadata() {
-        Ok(_) => Ok(()),
-        // Parents too are made for us alone, as the XDG specification asks.
-        Err(_) => std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder),
-    }
-}
-
-#[cfg(not(unix))]
-fn create(folder: &Path) -> std::io::Result<()> {
-    if folder.symlink_metadata().is_ok() { Ok(()) } else { std::fs::create_dir_all(folder) }
-}
-
-#[cfg(unix)]
-fn only_ours(folder: &Path, metadata: &std::fs::Metadata) -> Result<(), HostError> {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    let us = rustix::process::geteuid().as_raw();
-    if metadata.uid() != us {
-        let why = format!("it belongs to user {}, and this is user {us}", metadata.uid());
-        return Err(HostError::Place { path: folder.to_owned(), why });
-    }
-    if metadata.mode() & 0o077 != 0 {
-        let mode = std::fs::Permissions::from_mode(0o700);
-        std::fs::set_permissions(folder, mode).map_err(HostError::io("change the mode of", folder))?;
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn only_ours(_: &Path, _: &std::fs::Metadata) -> Result<(), HostError> {
-    // %LOCALAPPDATA% is the user's own already.
-    Ok(())
 }
 
 #[cfg(test)]
@@ -251,7 +202,7 @@ mod tests {
             let cache = places.cache().expect("usable");
             std::os::unix::fs::chown(&cache, Some(12345), None).expect("given away");
             let error = places.cache().expect_err("refused").to_string();
-            assert!(error.ends_with("it belongs to user 12345, and this is user 0"), "{error}");
+            assert!(error.ends_with("it belongs to another user (12345, and this is 0)"), "{error}");
         }
     }
 }

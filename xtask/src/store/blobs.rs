@@ -1,7 +1,7 @@
 //! The blob folder: `blobs/sha256/<hex>`, an index that is only ever appended to, and a spool for layers on their way.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +12,7 @@ use sha2::Digest as _;
 
 use super::spool::Spool;
 use super::{Exported, LayerBlob, StoreError, diff_ids};
+use crate::folder;
 use crate::oci::Digest;
 
 /// A content-addressed folder. Several processes may use one at the same time.
@@ -65,9 +66,9 @@ impl Blobs {
     /// # Errors
     /// It cannot be made or read, or belongs to somebody else.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        private_folder(root)?;
-        for folder in ["blobs", "blobs/sha256", "spool"] {
-            private_folder(&root.join(folder))?;
+        folder::private(root)?;
+        for name in ["blobs", "blobs/sha256", "spool"] {
+            folder::private(&root.join(name))?;
         }
         super::spool::sweep(&root.join("spool"));
         let path = root.join("index.jsonl");
@@ -214,31 +215,6 @@ pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
-}
-
-/// Makes a folder for this user alone, or checks that it is one.
-pub(super) fn private_folder(path: &Path) -> Result<(), StoreError> {
-    let failed = |source| StoreError::Folder { what: "make the folder", path: path.to_owned(), source };
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(failed)?;
-    let found = fs::symlink_metadata(path).map_err(failed)?;
-    if !found.is_dir() {
-        return Err(StoreError::NotOurs { path: path.to_owned() });
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
-        if found.uid() != rustix::process::geteuid().as_raw() {
-            return Err(StoreError::NotOurs { path: path.to_owned() });
-        }
-        if found.mode() & 0o077 != 0 {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-        }
-    }
-    Ok(())
 }
 
 /// Makes a rename in the folder survive a power cut, where the system can.

@@ -19,6 +19,7 @@ pub use manifest::{Manifest, image_manifest};
 pub use obtain::{Want, obtain};
 pub use split::split;
 
+use crate::folder::FolderError;
 use crate::oci::Digest;
 
 /// A compressed layer in the blob folder.
@@ -63,10 +64,12 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// The folder belongs to somebody else, or is a link.
-    #[error("`{}` is not a folder of this user", path.display())]
+    #[error("`{}` cannot be used: {why}", path.display())]
     NotOurs {
         /// The folder.
         path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// The engine could not be asked for the export.
     #[error("the engine does not export the images")]
@@ -105,6 +108,15 @@ pub enum StoreError {
     /// A worker thread ended early.
     #[error("a thread that compresses layers ended early")]
     Worker,
+}
+
+impl From<FolderError> for StoreError {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Refused { path, why } => Self::NotOurs { path, why },
+            FolderError::Io { doing, path, source } => Self::Folder { what: doing, path, source },
+        }
+    }
 }
 
 /// The part of an image configuration that the store needs.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::StoreError;
-use super::blobs::{private, private_folder};
+use super::blobs::private;
+use crate::folder;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -36,7 +37,7 @@ impl Spool {
                 // Swept between its making and its locking.
                 continue;
             }
-            private_folder(&folder)?;
+            folder::private(&folder)?;
             return Ok(Self { folder, files: AtomicU32::new(0), _lock: lock });
         }
     }

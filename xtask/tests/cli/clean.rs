@@ -1,6 +1,7 @@
 //! `clean` removes what Gantry left, and nothing else.
 
 use std::io::BufRead as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::family::TinyFamily;
 use crate::support::registry::run;
@@ -23,6 +24,29 @@ fn clean_removes_stage_tags_and_keeps_the_variants() {
     let pulled = run("docker", &["images", "--digests", "-q", &family.base().replace(":1", "")]);
     assert_eq!(pulled, "", "what was pulled is not held by its digest");
     assert!(!family.places().join("cache").exists());
+}
+
+#[test]
+fn a_cache_that_holds_a_persons_files_is_neither_used_nor_removed() {
+    let family = TinyFamily::new();
+    let cache = family.places().join("cache");
+    std::fs::create_dir(&cache).expect("a folder");
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o755)).expect("open");
+    std::fs::write(cache.join("thesis"), "").expect("a file");
+    let (build, clean) = (family.planning(&["build", "--variant", "azure"]), family.command(&["clean", "--cache"]));
+    for command in [build, clean] {
+        ran(command).ends(2).says(&["is no cache of Gantry's", "`thesis`", "hint:", "GANTRY_CACHE_DIR"]);
+    }
+    let mode = std::fs::metadata(&cache).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!((mode, std::fs::read_dir(&cache).expect("a folder").count()), (0o755, 1));
+
+    // What a person puts into a cache later stays, too.
+    std::fs::remove_file(cache.join("thesis")).expect("removed");
+    family.build(&["--variant", "azure"]).ends(0);
+    std::fs::write(cache.join("thesis"), "").expect("a file");
+    ran(family.command(&["clean", "--cache"])).ends(0);
+    let left: Vec<_> = std::fs::read_dir(&cache).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["thesis"]);
 }
 
 #[test]
