@@ -8,7 +8,8 @@ use super::{Session, engine, prepare};
 use crate::cli::Doctor;
 use crate::failure::{Exit, Failure};
 use crate::family::Base;
-use crate::host::requirement::{self, Requirement, Survey};
+use crate::host::Mend;
+use crate::host::requirement::{self, NoEngine, Requirement, Survey};
 
 /// Where a local engine keeps its images, unless it was told otherwise.
 const ENGINE_ROOT: &str = "/var/lib/docker";
@@ -16,7 +17,10 @@ const ENGINE_ROOT: &str = "/var/lib/docker";
 pub(super) async fn run(session: &Session, args: &Doctor) -> Result<(), Failure> {
     let family = prepare::read_family(session)?;
     let profile = &family.profiles[&prepare::profile_name(&family, &args.profile)?];
-    let engine = engine::connect().await.map(|engine| engine.info().clone()).map_err(|failure| failure.message);
+    let engine = engine::connect()
+        .await
+        .map(|engine| engine.info().clone())
+        .map_err(|failure| NoEngine { why: failure.message, mend: failure.hint.map_or(Mend::None, Mend::Text) });
     let survey = Survey {
         engine: &engine,
         engine_root: Some(Path::new(ENGINE_ROOT)).filter(|root| engine.is_ok() && root.is_dir()),
@@ -27,8 +31,6 @@ pub(super) async fn run(session: &Session, args: &Doctor) -> Result<(), Failure>
             Base::Bootstrap { suite, .. } => Some(suite),
             Base::Image(_) => None,
         },
-        entrypoint_given: false,
-        tests: false,
     };
     let rows = requirement::survey(&survey).await;
     let value = json!({ "schema": 1, "requirements": rows.iter().map(as_json).collect::<Vec<_>>() });

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::artifact::ArtifactError;
 use crate::build::StepError;
 use crate::context::ContextError;
-use crate::engine::EngineError;
+use crate::engine::{DEFAULT_SOCKET, EngineError};
 use crate::failure::{Exit, Failure};
 use crate::plan::StepId;
 use crate::registry::{CredentialError, RegistryError};
@@ -18,12 +18,15 @@ impl From<EngineError> for Failure {
         match error {
             EngineError::InvalidEndpoint { .. } => Self::new(Exit::Usage, message)
                 .hint("unset DOCKER_HOST for the engine of this machine, or see `docker context ls`"),
-            EngineError::Unreachable { .. } => Self::new(Exit::Missing, message)
-                .hint("cargo xtask setup     installs and starts an engine on this machine\ncargo xtask doctor    tells what else is missing"),
+            EngineError::Unreachable { endpoint, .. } if endpoint != DEFAULT_SOCKET => Self::new(Exit::Missing, message)
+                .hint("DOCKER_HOST or a docker context (`docker context ls`) names it: start it, or unset that for the engine of this machine"),
+            EngineError::Unreachable { .. } => {
+                Self::new(Exit::Missing, message).hint("cargo xtask setup    installs and starts an engine on this machine")
+            }
             EngineError::PermissionDenied { .. } => Self::new(Exit::Missing, message)
                 .hint("sudo usermod -aG docker \"$USER\"    then log in again; members of this group are root on this machine"),
             EngineError::TooOld { .. } => {
-                Self::new(Exit::Missing, message).hint("cargo xtask setup    or your distribution's newer docker.io")
+                Self::new(Exit::Missing, message).hint("update docker.io, or name another engine with DOCKER_HOST")
             }
             EngineError::NoBuildKit { .. } => {
                 Self::new(Exit::Missing, message).hint("Docker Engine 20.10 or later for Linux containers has it")
@@ -140,11 +143,6 @@ pub(super) fn step_failure(step: &StepId, error: StepError) -> Failure {
 /// A value on the command line that is not valid.
 pub(super) fn usage(flag: &str, error: &dyn std::error::Error) -> Failure {
     Failure::new(Exit::Usage, format!("{flag}: {error}"))
-}
-
-/// A file that a flag or variants.toml names and that cannot be read.
-pub(super) fn unreadable(file: &Path, error: std::io::Error) -> Failure {
-    Failure::new(Exit::Usage, format!("cannot read `{}`", file.display())).source(error)
 }
 
 /// Writes a file beside its place and renames it, so that nobody ever sees half of it.

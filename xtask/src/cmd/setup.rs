@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Session, engine, prepare};
 use crate::cli::Setup;
-use crate::engine::{DEFAULT_SOCKET, EngineError};
+use crate::engine::{DEFAULT_SOCKET, Engine, EngineError};
 use crate::event::{Event, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::family::Base;
@@ -18,13 +18,14 @@ pub(super) async fn run(session: &Session, args: &Setup) -> Result<(), Failure> 
     if args.tests {
         purposes.insert(Purpose::Test);
     }
-    let plan = plan(purposes).await?;
+    let (plan, out_of_reach) = plan(purposes).await?;
     if args.dry_run {
         let value = serde_json::json!({ "schema": 1, "commands": plan.commands(), "notes": plan.notes });
         session.console.result(&value, &text(&plan));
         return Ok(());
     }
-    carry_out(session, &plan, args.yes).await
+    carry_out(session, &plan, args.yes).await?;
+    out_of_reach.map_or(Ok(()), Err)
 }
 
 /// Makes sure that this machine can build `profile` (and, with `tests`, run the test suite).
@@ -38,23 +39,23 @@ pub(super) async fn ensure(session: &Session, profile: &str, yes: bool, tests: b
     if tests {
         purposes.insert(Purpose::Test);
     }
-    carry_out(session, &plan(purposes).await?, yes).await
+    let (plan, out_of_reach) = plan(purposes).await?;
+    carry_out(session, &plan, yes).await?;
+    out_of_reach.map_or(Ok(()), Err)
 }
 
-async fn plan(purposes: BTreeSet<Purpose>) -> Result<SetupPlan, Failure> {
-    let facts = SetupFacts::gather(engine_state().await?, purposes).await;
-    Ok(setup::plan(&facts)?)
-}
-
-async fn engine_state() -> Result<EngineState, Failure> {
-    let endpoint = engine::endpoint()?;
-    match crate::engine::Engine::connect(&endpoint).await {
-        Ok(engine) => Ok(EngineState::Answers { version: engine.info().version.clone() }),
-        Err(EngineError::PermissionDenied { .. }) => Ok(EngineState::Denied),
-        Err(EngineError::Unreachable { .. }) if endpoint.to_string() == DEFAULT_SOCKET => Ok(EngineState::Silent),
-        Err(EngineError::Unreachable { .. }) => Ok(EngineState::Elsewhere { host: endpoint.to_string() }),
-        Err(error) => Err(error.into()),
-    }
+/// What is to be done, and the failure that remains after it: an engine that is not ours to start or to open.
+async fn plan(purposes: BTreeSet<Purpose>) -> Result<(SetupPlan, Option<Failure>), Failure> {
+    let (state, out_of_reach) = match Engine::connect(&engine::endpoint()?).await {
+        Ok(engine) => (EngineState::Answers { version: engine.info().version.clone() }, None),
+        Err(EngineError::Unreachable { endpoint, .. }) if endpoint == DEFAULT_SOCKET => (EngineState::Silent, None),
+        Err(error @ (EngineError::PermissionDenied { .. } | EngineError::Unreachable { .. })) => {
+            (EngineState::OutOfReach, Some(error.into()))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let facts = SetupFacts::gather(state, purposes).await;
+    Ok((setup::plan(&facts)?, out_of_reach))
 }
 
 async fn carry_out(session: &Session, plan: &SetupPlan, yes: bool) -> Result<(), Failure> {

@@ -12,24 +12,32 @@ use crate::support::registry::run;
 use crate::support::xtask::ran;
 
 #[test]
-fn without_an_engine_the_hint_says_how_to_get_one() {
+fn an_engine_that_was_named_and_does_not_answer_is_not_replaced_by_another() {
     let family = TinyFamily::new();
-    for command in ["build", "push"] {
-        let mut command = family.planning(&[command, "--variant", "azure"]);
+    let [build, push] = ["build", "push"].map(|command| family.planning(&[command, "--variant", "azure"]));
+    let [clean, setup] = ["clean", "setup"].map(|command| family.command(&[command]));
+    for mut command in [build, push, clean, setup] {
         command.env("DOCKER_HOST", "unix:///nonexistent.sock");
-        ran(command).ends(3).says(&["no Docker Engine answers", "unix:///nonexistent.sock", "cargo xtask setup"]);
+        let failed = ran(command).ends(3).says(&["no Docker Engine answers", "unix:///nonexistent.sock", "hint:", "DOCKER_HOST"]);
+        assert!(!failed.stderr.contains("cargo xtask setup"), "{}", failed.stderr);
     }
-    let mut clean = family.command(&["clean"]);
-    clean.env("DOCKER_HOST", "unix:///nonexistent.sock");
-    ran(clean).ends(0);
+    let mut doctor = family.command(&["doctor", "--format", "json"]);
+    doctor.env("DOCKER_HOST", "unix:///nonexistent.sock");
+    let told = ran(doctor).ends(3).json();
+    let engine = &told["requirements"][0];
+    assert!(engine["why"].as_str().is_some_and(|why| why.contains("no Docker Engine answers")), "{engine}");
+    assert!(engine["mend"].as_str().is_some_and(|mend| mend.contains("DOCKER_HOST")), "{engine}");
 }
 
 #[test]
 fn a_docker_host_that_is_none_is_a_usage_error() {
     let family = TinyFamily::new();
-    let mut build = family.planning(&["build", "--variant", "azure"]);
-    build.env("DOCKER_HOST", "gopher://x");
-    ran(build).ends(2).says(&["`DOCKER_HOST`", "`gopher://`", "`unix://`"]);
+    let build = family.planning(&["build", "--variant", "azure"]);
+    let clean = family.command(&["clean"]);
+    for mut command in [build, clean] {
+        command.env("DOCKER_HOST", "gopher://x");
+        ran(command).ends(2).says(&["`DOCKER_HOST`", "`gopher://`", "`unix://`"]);
+    }
 }
 
 /// As a user who is in no group: root may do everything.
@@ -73,6 +81,6 @@ fn an_engine_that_is_too_old_is_told_with_the_version_that_is_needed() {
     });
     let mut build = family.planning(&["build", "--variant", "azure"]);
     build.env("DOCKER_HOST", format!("tcp://{address}"));
-    ran(build).ends(3).says(&["too old", "19.03.15", "20.10"]);
+    ran(build).ends(3).says(&["too old", "19.03.15", "20.10", "update docker.io"]);
     assert!(engine.join().expect("it answered").contains("/version"));
 }

@@ -13,9 +13,6 @@ use crate::oci::Platform;
 
 pub use tools::{Purpose, TOOLS, Tool};
 
-/// Docker Engine 20.10, the oldest one with a BuildKit that our Dockerfiles build on.
-const OLDEST_API: (u32, u32) = (1, 41);
-
 /// Free bytes that the engine wants for a family: its images, BuildKit's cache and an export of them.
 const ENGINE_FREE: u64 = 15 << 30;
 
@@ -42,11 +39,20 @@ impl Requirement {
     }
 }
 
+/// Why there is no engine to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoEngine {
+    /// What is wrong: it does not answer, it is too old.
+    pub why: String,
+    /// What to do about it.
+    pub mend: Mend,
+}
+
 /// What is asked of this machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Survey<'a> {
-    /// What the engine says of itself, or why it is not reached.
-    pub engine: &'a Result<EngineInfo, String>,
+    /// What the engine says of itself, or why there is none.
+    pub engine: &'a Result<EngineInfo, NoEngine>,
     /// The folder that the engine keeps its images in, when it is on this machine.
     pub engine_root: Option<&'a Path>,
     /// Our folders.
@@ -57,24 +63,18 @@ pub struct Survey<'a> {
     pub platform: Platform,
     /// The Debian suite, when the profile bootstraps its base.
     pub bootstrap: Option<&'a str>,
-    /// Whether the entrypoint is given rather than compiled.
-    pub entrypoint_given: bool,
-    /// Whether what `cargo xtask test` starts is looked at too.
-    pub tests: bool,
 }
 
 /// Looks at everything, in the order of a table for people. Changes nothing, but that our folders are there afterwards.
 pub async fn survey(asked: &Survey<'_>) -> Vec<Requirement> {
     let mut rows = vec![engine(asked.engine)];
     if let Some(root) = asked.engine_root {
-        rows.extend(disk("disk of the engine", root, ENGINE_FREE));
+        rows.extend(disk("disk of the engine", root, ENGINE_FREE, "cargo xtask clean --images"));
     }
     rows.push(folder("cache folder", asked.places.cache_path(), asked.places.cache()));
     rows.push(folder("state folder", asked.places.state_path(), asked.places.state()));
-    rows.extend(disk("disk of the cache", asked.places.cache_path(), CACHE_FREE));
-    if !asked.entrypoint_given {
-        rows.push(toolchain(Toolchain::find(asked.root, asked.platform).await, asked.platform));
-    }
+    rows.extend(disk("disk of the cache", asked.places.cache_path(), CACHE_FREE, "cargo xtask clean --cache"));
+    rows.push(toolchain(Toolchain::find(asked.root, asked.platform).await, asked.platform));
     rows.push(git(asked.root).await);
     let os = OsRelease::read();
     if let Some(suite) = asked.bootstrap {
@@ -82,27 +82,17 @@ pub async fn survey(asked: &Survey<'_>) -> Vec<Requirement> {
         rows.push(keyring(suite, Path::new("/usr/share/keyrings")));
         rows.extend(foreign(asked.platform));
     }
-    if asked.tests {
-        rows.extend(tools::of(Purpose::Test).map(|one| tool(one, &os)));
-    }
     rows
 }
 
-fn engine(engine: &Result<EngineInfo, String>) -> Requirement {
-    let found = engine.clone().and_then(|info| {
-        let mut parts = info.api_version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
-        let api = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        if api < OLDEST_API {
-            Err(format!("{} is too old (API {}): 20.10 or newer is needed", info.version, info.api_version))
-        } else if info.os != "linux" {
-            Err(format!("{} builds images for {}, and Linux is needed: switch to Linux containers", info.version, info.os))
-        } else {
-            Ok(format!("{}, API {}, {}/{}", info.version, info.api_version, info.os, info.arch))
+fn engine(engine: &Result<EngineInfo, NoEngine>) -> Requirement {
+    let (found, mend) = match engine {
+        Ok(info) if info.os != "linux" => {
+            let why = format!("{} builds images for {}, and Linux is needed", info.version, info.os);
+            (Err(why), Mend::Text("switch to Linux containers, or name another engine with DOCKER_HOST".into()))
         }
-    });
-    let mend = match engine {
-        Ok(_) => Mend::Text("update the Docker Engine, or name another one with `DOCKER_HOST`".into()),
-        Err(_) => Mend::Command("cargo xtask setup".into()),
+        Ok(info) => (Ok(format!("{}, API {}, {}/{}", info.version, info.api_version, info.os, info.arch)), Mend::None),
+        Err(none) => (Err(none.why.clone()), none.mend.clone()),
     };
     Requirement { name: "Docker Engine".into(), found, needed_for: "building and running images".into(), mend }
 }
@@ -184,8 +174,9 @@ fn foreign(platform: Platform) -> Option<Requirement> {
     })
 }
 
-/// Whether `wanted` bytes are free where `path` is or will be; none where that cannot be told.
-fn disk(name: &str, path: &Path, wanted: u64) -> Option<Requirement> {
+/// Whether `wanted` bytes are free where `path` is or will be, or else the command that frees some; none where that
+/// cannot be told.
+fn disk(name: &str, path: &Path, wanted: u64, mend: &str) -> Option<Requirement> {
     let free = free_bytes(path.ancestors().find(|folder| folder.exists())?)?;
     let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
     let text = format!("{} free at {}", gib(free), path.display());
@@ -193,7 +184,7 @@ fn disk(name: &str, path: &Path, wanted: u64) -> Option<Requirement> {
         name: name.into(),
         found: if free >= wanted { Ok(text) } else { Err(format!("{text}, and {} are wanted", gib(wanted))) },
         needed_for: "building a whole family".into(),
-        mend: Mend::Command("cargo xtask clean".into()),
+        mend: Mend::Command(mend.into()),
     })
 }
 
@@ -212,26 +203,26 @@ fn free_bytes(_: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn info(version: &str, api: &str, os: &str) -> Result<EngineInfo, String> {
+    fn info(version: &str, api: &str, os: &str) -> Result<EngineInfo, NoEngine> {
         let (version, api_version, os) = (version.to_owned(), api.to_owned(), os.to_owned());
         Ok(EngineInfo { version, api_version, os, arch: "amd64".into(), containerd_store: false })
     }
 
     #[test]
     fn which_engine_will_do() {
-        for (asked, found) in [
-            (info("20.10.24", "1.41", "linux"), Ok("20.10.24, API 1.41, linux/amd64")),
-            (info("28.5.2", "1.51", "linux"), Ok("28.5.2, API 1.51, linux/amd64")),
-            (info("19.03.15", "1.40", "linux"), Err("19.03.15 is too old (API 1.40): 20.10 or newer is needed")),
+        let silent = NoEngine { why: "nothing answers".into(), mend: Mend::Command("start one".into()) };
+        for (asked, found, mend) in [
+            (info("20.10.24", "1.41", "linux"), Ok("20.10.24, API 1.41, linux/amd64"), ""),
             (
                 info("28.5.2", "1.51", "windows"),
-                Err("28.5.2 builds images for windows, and Linux is needed: switch to Linux containers"),
+                Err("28.5.2 builds images for windows, and Linux is needed"),
+                "switch to Linux containers, or name another engine with DOCKER_HOST",
             ),
-            (Err("nothing answers".to_owned()), Err("nothing answers")),
+            (Err(silent), Err("nothing answers"), "start one"),
         ] {
             let row = engine(&asked);
             assert_eq!(row.found.as_deref().map_err(String::as_str), found);
-            assert_ne!(row.mend, Mend::None);
+            assert_eq!(row.mend.to_string(), mend);
         }
     }
 
@@ -251,8 +242,9 @@ mod tests {
     fn free_space() {
         let folder = tempfile::tempdir().expect("a folder");
         let later = folder.path().join("not/there/yet");
-        assert!(disk("disk", &later, 1).expect("told").is_met());
-        let row = disk("disk", &later, u64::MAX).expect("told");
+        assert!(disk("disk", &later, 1, "rm").expect("told").is_met());
+        let row = disk("disk", &later, u64::MAX, "rm").expect("told");
+        assert_eq!(row.mend, Mend::Command("rm".into()));
         assert!(row.found.expect_err("too little").contains("GiB are wanted"));
     }
 }

@@ -36,8 +36,9 @@ impl Tool {
 }
 
 /// Every program that `setup` can install.
-pub const TOOLS: [Tool; 13] = [
+pub const TOOLS: [Tool; 14] = [
     tool("dockerd", "docker.io", Purpose::Engine, "building and running images"),
+    tool("docker", "docker.io", Purpose::Engine, "looking at containers and images by hand"),
     tool("iptables", "iptables", Purpose::Engine, "the engine's network"),
     tool("mmdebstrap", "mmdebstrap", Purpose::Bootstrap, "a base image without a registry"),
     tool("docker", "docker.io", Purpose::Test, "a second opinion on what was built"),

@@ -175,14 +175,11 @@ pub async fn stop_engine(places: &Places) -> Result<Stopped, HostError> {
         std::fs::remove_file(&path).map_err(HostError::io("remove", &path))?;
         return Ok(Stopped::NotRunning);
     };
-    let mut kill = Authority::find().await.command("kill");
-    kill.args(["-TERM", &process.pid.to_string()]);
-    let call = Call { program: "kill", needed_for: "stopping the engine", exit: Exit::Missing };
-    call.run(kill, |_, _| ()).await?;
+    ask_to_end(process.pid).await?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while process.lives() {
         if tokio::time::Instant::now() > deadline {
-            let call = Call { program: "dockerd", ..call };
+            let call = Call { program: "dockerd", needed_for: "building and running images", exit: Exit::Missing };
             let status = format!("process {} does not end within {} seconds", process.pid, PATIENCE.as_secs());
             return Err(call.failed(&status, Vec::new(), None));
         }
@@ -190,6 +187,31 @@ pub async fn stop_engine(places: &Places) -> Result<Stopped, HostError> {
     }
     std::fs::remove_file(&path).map_err(HostError::io("remove", &path))?;
     Ok(Stopped::Ended { pid: process.pid })
+}
+
+/// Sends SIGTERM: ourselves, unless only sudo may.
+#[cfg(unix)]
+async fn ask_to_end(pid: u32) -> Result<(), HostError> {
+    use rustix::process::{Pid, Signal, kill_process};
+    let call = Call { program: "kill", needed_for: "stopping the engine", exit: Exit::Missing };
+    let authority = Authority::find().await;
+    if authority == Authority::Sudo {
+        let mut kill = authority.command("kill");
+        kill.args(["-TERM", &pid.to_string()]);
+        return call.run(kill, |_, _| ()).await;
+    }
+    let Some(target) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    match kill_process(target, Signal::TERM) {
+        // It has just ended by itself.
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(call.failed(&format!("process {pid}: {error}"), Vec::new(), None)),
+    }
+}
+
+#[cfg(not(unix))]
+async fn ask_to_end(_: u32) -> Result<(), HostError> {
+    // Gantry starts no engine there.
+    Ok(())
 }
 
 fn last_lines(log: &Path) -> Vec<String> {

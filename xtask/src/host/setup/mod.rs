@@ -21,13 +21,9 @@ pub enum EngineState {
         /// `20.10.24`
         version: String,
     },
-    /// One is there, and we may not talk to it.
-    Denied,
-    /// `DOCKER_HOST` or a context names one that is not the default socket, and it does not answer.
-    Elsewhere {
-        /// What was named.
-        host: String,
-    },
+    /// One is there and we may not talk to it, or the one that `DOCKER_HOST` or a context names does not answer: neither
+    /// is ours to start or to open.
+    OutOfReach,
     /// Nothing answers at the default socket.
     Silent,
 }
@@ -140,15 +136,8 @@ pub fn plan(facts: &SetupFacts) -> Result<SetupPlan, HostError> {
         Init::None => StartEngine::Ourselves,
     });
     let mut notes = Vec::new();
-    match &facts.engine {
-        EngineState::Answers { version } => notes.push(format!("Docker Engine {version} answers and is left as it is")),
-        EngineState::Denied => notes.push(
-            "a Docker Engine is there, and you may not talk to it: sudo usermod -aG docker $USER, then log in again".into(),
-        ),
-        EngineState::Elsewhere { host } => {
-            notes.push(format!("the engine at `{host}` does not answer; it is not ours to start (unset `DOCKER_HOST`?)"));
-        }
-        EngineState::Silent => {}
+    if let EngineState::Answers { version } = &facts.engine {
+        notes.push(format!("Docker Engine {version} answers and is left as it is"));
     }
     match start_engine {
         Some(StartEngine::Ourselves) => {
@@ -233,10 +222,10 @@ mod tests {
 
     #[test]
     fn what_would_be_done() {
-        use EngineState::{Answers, Denied, Elsewhere, Silent};
+        use EngineState::{Answers, OutOfReach, Silent};
         let answers = || Answers { version: "20.10.24".into() };
         let offline = [Purpose::Bootstrap];
-        let bare = "apt-get install -y --no-install-recommends docker.io iptables mmdebstrap";
+        let bare = "apt-get install -y --no-install-recommends docker.io docker-cli iptables mmdebstrap";
         for (what, facts, commands) in [
             (
                 "a bare container",
@@ -250,7 +239,7 @@ mod tests {
             ),
             (
                 "an engine that is stopped",
-                facts(DEBIAN, Silent, Init::None, &["dockerd", "iptables"], &[]),
+                facts(DEBIAN, Silent, Init::None, &["dockerd", "docker", "iptables"], &[]),
                 vec!["setsid dockerd"],
             ),
             ("everything is there", facts(DEBIAN, answers(), Init::None, &["mmdebstrap"], &offline), vec![]),
@@ -259,12 +248,7 @@ mod tests {
                 facts(DEBIAN, answers(), Init::None, &[], &offline),
                 vec!["apt-get update", "apt-get install -y --no-install-recommends mmdebstrap"],
             ),
-            ("an engine that we may not talk to", facts(DEBIAN, Denied, Init::Systemd, &[], &[]), vec![]),
-            (
-                "an engine elsewhere",
-                facts(DEBIAN, Elsewhere { host: "tcp://10.0.0.1:2376".into() }, Init::None, &[], &[]),
-                vec![],
-            ),
+            ("an engine elsewhere, or one that we may not talk to", facts(DEBIAN, OutOfReach, Init::Systemd, &[], &[]), vec![]),
             (
                 "Ubuntu",
                 facts("ID=ubuntu\nID_LIKE=debian\n", answers(), Init::Systemd, &[], &offline),
@@ -272,8 +256,13 @@ mod tests {
             ),
             (
                 "the client comes with the engine",
-                facts("ID=debian\nVERSION_ID=\"12\"\n", Silent, Init::None, &others("docker"), &[Purpose::Test]),
+                facts("ID=debian\nVERSION_ID=\"12\"\n", Silent, Init::None, &others("docker"), &[]),
                 vec!["apt-get update", "apt-get install -y --no-install-recommends docker.io", "setsid dockerd"],
+            ),
+            (
+                "people and hints speak of `docker`, so the client is installed with the engine",
+                facts("ID=debian\nVERSION_ID=\"13\"\n", Silent, Init::None, &others("docker"), &[]),
+                vec!["apt-get update", "apt-get install -y --no-install-recommends docker-cli", "setsid dockerd"],
             ),
             (
                 "the client has a package of its own",
@@ -290,8 +279,7 @@ mod tests {
     fn what_a_person_is_told() {
         let started = plan(&facts(DEBIAN, EngineState::Silent, Init::None, &[], &[])).expect("a plan");
         assert!(started.notes.iter().any(|note| note.ends_with("`cargo xtask clean --engine` stops it")), "{:?}", started.notes);
-        let tests = plan(&facts(DEBIAN, EngineState::Denied, Init::Systemd, &[], &[Purpose::Test])).expect("a plan");
-        assert!(tests.notes.iter().any(|note| note.contains("usermod -aG docker")), "{:?}", tests.notes);
+        let tests = plan(&facts(DEBIAN, EngineState::OutOfReach, Init::Systemd, &[], &[Purpose::Test])).expect("a plan");
         assert!(tests.notes.iter().any(|note| note.ends_with("disable --now ssh docker-registry")), "{:?}", tests.notes);
         let mut people = facts(DEBIAN, EngineState::Silent, Init::Systemd, &[], &[]);
         people.authority = Authority::Sudo;
@@ -327,7 +315,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         let text = home.path().display().to_string();
         let places = Places::from_env(&|_| Some(text.clone())).expect("a home");
-        let mut facts = facts(DEBIAN, EngineState::Silent, Init::None, &["dockerd", "iptables"], &[]);
+        let mut facts = facts(DEBIAN, EngineState::Silent, Init::None, &["dockerd", "docker", "iptables"], &[]);
         facts.authority = Authority::None;
         let events: Events = std::sync::Arc::new(crate::event::Silent);
         let error = execute(&plan(&facts).expect("a plan"), &places, "setup", &events).await.expect_err("refused");
