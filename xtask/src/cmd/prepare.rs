@@ -16,6 +16,7 @@ use crate::failure::{Exit, Failure};
 use crate::family::{self, Base, BuildDate, Family, Lock, Name, Profile, Selection, SourceText};
 use crate::host;
 use crate::host::entrypoint::Toolchain;
+use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
 use crate::oci::Platform;
 use crate::output::diagnostics;
 use crate::plan::{self, BundleFact, ContextFact, Facts, ParentFact, Plan, Request, Revision};
@@ -87,6 +88,20 @@ fn read_lock(session: &Session, family: &Family) -> Result<Lock, Failure> {
     }
 }
 
+/// Writes what was resolved into variants.lock, beside what another build has written there meanwhile; the lock as it is
+/// now.
+async fn write_lock(session: &Session, family: &Family, resolved: Lock, events: &Events) -> Result<Lock, Failure> {
+    let waiting = |holder: &str| events.emit(Event::Note { text: format!("waiting to write variants.lock: {holder}") });
+    let places = session.places()?;
+    let _held = FamilyLock::acquire(&places, LockKind::Pins, &family.name, WhenHeld::Wait, waiting).await?;
+    let mut lock = read_lock(session, family)?;
+    lock.complete_from(resolved, family);
+    let path = lock_path(session);
+    edge::write_beside(&path, lock.write(family).as_bytes())?;
+    events.emit(Event::Note { text: format!("wrote {}: commit it", path.display()) });
+    Ok(lock)
+}
+
 impl Prepared {
     /// Reads the files and looks at the world.
     pub(super) async fn gather(session: &Session, inputs: &Inputs, locking: Locking) -> Result<Self, Failure> {
@@ -111,9 +126,7 @@ impl Prepared {
         let resolving =
             Resolving { session, family: &family, profile, platform, locked, credentials: &credentials, events: &events };
         if resolving.complete(&mut lock, &used).await? && locking == Locking::Write {
-            let path = lock_path(session);
-            edge::write_beside(&path, lock.write(&family).as_bytes())?;
-            events.emit(Event::Note { text: format!("wrote {}: commit it", path.display()) });
+            lock = write_lock(session, &family, lock, &events).await?;
         }
         let (sources, unavailable) = sources(&family, &lock, profile, platform, &used, &cache);
         let (contexts, context_facts) = read_contexts(&session.root, &used)?;

@@ -21,6 +21,8 @@ pub enum LockKind {
     Build,
     /// Everything that writes to registries.
     Publish,
+    /// Everything that writes variants.lock. Held for as long as that takes.
+    Pins,
 }
 
 impl fmt::Display for LockKind {
@@ -28,6 +30,7 @@ impl fmt::Display for LockKind {
         f.write_str(match self {
             Self::Build => "build",
             Self::Publish => "publish",
+            Self::Pins => "pins",
         })
     }
 }

@@ -75,6 +75,34 @@ fn a_stale_entry_is_read_but_neither_used_nor_written() {
 }
 
 #[test]
+fn what_two_builds_resolved_at_the_same_time_is_kept() {
+    let mut family = real();
+    let source = source("variants.lock", include_str!("../../../../variants.lock"));
+    let whole = read_lock(&source, &family).unwrap();
+    let (runner, cli) = (name("github-runner"), name("vscode-cli"));
+    // One lacked the runner and every base, the other what both wrote in an older version.
+    let mut one = whole.clone();
+    one.artifacts.retain(|(pin, _), _| *pin != runner);
+    one.bases.clear();
+    let mut other = whole.clone();
+    other.artifacts.retain(|(pin, _), _| *pin != cli);
+    one.complete_from(other.clone(), &family);
+    assert_eq!(one, whole);
+    other.complete_from(one, &family);
+    assert_eq!(other, whole);
+
+    family.pins.get_mut(&runner).unwrap().version = "2.338.0".to_owned();
+    let key = (runner, Platform::LinuxAmd64);
+    let mut newer = whole.clone();
+    newer.artifacts.get_mut(&key).unwrap().version = "2.338.0".to_owned();
+    let mut file = whole.clone();
+    file.complete_from(newer.clone(), &family);
+    assert_eq!(file.artifacts[&key].version, "2.338.0", "what is stale gives way");
+    newer.complete_from(whole, &family);
+    assert_eq!(newer.artifacts[&key].version, "2.338.0", "and does not come back");
+}
+
+#[test]
 fn variants_are_selected_by_name_alias_or_pattern() {
     let family = real();
     let select = |patterns: &[&str]| {
