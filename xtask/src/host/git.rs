@@ -15,10 +15,6 @@ pub struct GitFacts {
     pub short: String,
     /// Whether anything in the folder differs from the commit, files that git does not know included.
     pub dirty: bool,
-    /// What differs, at most ten paths, for a message.
-    pub changed: Vec<String>,
-    /// The branch; none when detached.
-    pub branch: Option<String>,
 }
 
 /// What `git status` says of the folder `root`. None: no git, no repository or no commit yet. Variables that point git to
@@ -55,34 +51,24 @@ pub async fn facts(root: &Path) -> Result<Option<GitFacts>, HostError> {
 
 /// Reads `git status --porcelain=v2 --branch -z`. (git-status(1))
 fn parse(status: &str) -> Option<GitFacts> {
-    let (mut revision, mut branch, mut changed, mut dirty) = (None, None, Vec::new(), false);
+    let (mut revision, mut dirty) = (None, false);
     let mut records = status.split('\0').filter(|record| !record.is_empty());
     while let Some(record) = records.next() {
-        if let Some(header) = record.strip_prefix("# ") {
-            match header.split_once(' ') {
-                Some(("branch.oid", oid)) if oid != "(initial)" => revision = Some(oid.to_owned()),
-                Some(("branch.head", head)) if head != "(detached)" => branch = Some(head.to_owned()),
-                _ => {}
+        // What is no header is something that differs.
+        let Some(header) = record.strip_prefix("# ") else {
+            dirty = true;
+            if record.starts_with('2') {
+                records.next(); // the path that it had before, whatever that looks like
             }
             continue;
-        }
-        // The number of fields before the path, by kind of record.
-        let fields = match record.as_bytes().first() {
-            Some(b'1') => 8,
-            Some(b'2') => 9,
-            Some(b'u') => 10,
-            _ => 1,
         };
-        if record.starts_with('2') {
-            records.next(); // the path that it had before
-        }
-        dirty = true;
-        if let (Some(path), true) = (record.splitn(fields + 1, ' ').nth(fields), changed.len() < 10) {
-            changed.push(path.to_owned());
+        match header.split_once(' ') {
+            Some(("branch.oid", oid)) if oid != "(initial)" => revision = Some(oid.to_owned()),
+            _ => {}
         }
     }
     let revision = revision?;
-    Some(GitFacts { short: revision.chars().take(7).collect(), revision, dirty, changed, branch })
+    Some(GitFacts { short: revision.chars().take(7).collect(), revision, dirty })
 }
 
 #[cfg(test)]
@@ -96,19 +82,17 @@ mod tests {
         let head = format!("# branch.oid {OID}\0# branch.head main\0# branch.upstream origin/main\0");
         let clean = parse(&head).expect("a commit");
         assert_eq!((clean.revision.as_str(), clean.short.as_str(), clean.dirty), (OID, "449948a", false));
-        assert_eq!(clean.branch.as_deref(), Some("main"));
         let zeros = "0000000000000000000000000000000000000000";
-        for (record, path) in [
-            (format!("1 .M N... 100644 100644 100644 {zeros} {zeros} a file"), "a file"),
-            (format!("2 R. N... 100644 100644 100644 {zeros} {zeros} R100 new\0old"), "new"),
-            (format!("u UU N... 100644 100644 100644 100644 {zeros} {zeros} {zeros} both"), "both"),
-            ("? untracked".to_owned(), "untracked"),
+        for record in [
+            format!("1 .M N... 100644 100644 100644 {zeros} {zeros} a file"),
+            format!("2 R. N... 100644 100644 100644 {zeros} {zeros} R100 new\0# branch.oid old"),
+            format!("u UU N... 100644 100644 100644 100644 {zeros} {zeros} {zeros} both"),
+            "? untracked".to_owned(),
         ] {
             let facts = parse(&format!("{head}{record}\0")).expect("a commit");
-            assert_eq!((facts.dirty, facts.changed), (true, vec![path.to_owned()]), "{record}");
+            assert_eq!((facts.revision.as_str(), facts.dirty), (OID, true), "{record}");
         }
         assert_eq!(parse("# branch.oid (initial)\0# branch.head main\0? a\0"), None);
-        assert_eq!(parse(&format!("# branch.oid {OID}\0# branch.head (detached)\0")).expect("a commit").branch, None);
     }
 
     async fn git(root: &Path, args: &[&str]) {
@@ -129,11 +113,11 @@ mod tests {
         git(root, &["add", "."]).await;
         git(root, &["commit", "-q", "-m", "one"]).await;
         let clean = facts(root).await.expect("no error").expect("a commit");
-        assert_eq!((clean.revision.len(), clean.dirty, clean.branch.as_deref()), (40, false, Some("main")));
+        assert_eq!((clean.revision.len(), clean.dirty), (40, false));
         std::fs::write(root.join("outside"), "new").expect("written");
         let sub = facts(&root.join("sub")).await.expect("no error").expect("a commit");
         assert_eq!(sub, clean, "what lies outside the folder does not count");
         let dirty = facts(root).await.expect("no error").expect("a commit");
-        assert_eq!((dirty.dirty, dirty.changed), (true, vec!["outside".to_owned()]));
+        assert!(dirty.dirty);
     }
 }

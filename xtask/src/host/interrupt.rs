@@ -34,11 +34,6 @@ impl Interrupt {
         self.token.clone()
     }
 
-    /// Whether a signal has come.
-    pub fn came(&self) -> bool {
-        self.token.is_cancelled()
-    }
-
     /// What `work` gives, or nothing when a signal comes first; `work` is dropped then.
     pub async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         self.token.run_until_cancelled(work).await
