@@ -104,6 +104,13 @@ fn an_interrupt_while_publishing_ends_it_and_nothing_is_tagged() {
     assert_eq!(family.registry.tags(), Vec::<String>::new());
 }
 
+/// The engine's socket: that of `DOCKER_HOST`, or the default.
+fn engine_socket() -> String {
+    let host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+    let host = host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
+    host.strip_prefix("unix://").unwrap_or_else(|| panic!("this test needs an engine behind a socket, not `{host}`")).to_owned()
+}
+
 /// A way to the engine that can be stopped up: what comes then goes nowhere, and nobody is told.
 struct Valve {
     closed: Arc<AtomicBool>,
@@ -117,7 +124,7 @@ impl Valve {
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 let client = connection.expect("a connection");
-                let engine = UnixStream::connect("/var/run/docker.sock").expect("the engine");
+                let engine = UnixStream::connect(engine_socket()).expect("the engine");
                 let (client_end, engine_end) = (client.try_clone().expect("cloned"), engine.try_clone().expect("cloned"));
                 let (one, other) = (flag.clone(), flag.clone());
                 std::thread::spawn(move || forward(client, engine, &one));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::family::TinyFamily;
+use crate::support::family::{TinyFamily, config_digest};
 use crate::support::registry::{LocalRegistry, run};
 
 /// A family whose `azure` is built, from a clean tree.
@@ -43,7 +43,8 @@ fn two_registries_get_the_same_digest_and_what_they_hold_runs() {
             assert_eq!(registry.skopeo(tag, None), digest, "{tag}");
         }
     }
-    assert_eq!(pushed["images"][0]["config-digest"], family.inspect("aws")["Id"]);
+    let config = family.config_digest("aws");
+    assert_eq!(pushed["images"][0]["config-digest"], config);
 
     let published = two.repository().tag(&fixed).to_string();
     run("docker", &["pull", "-q", &published]);
@@ -51,8 +52,7 @@ fn two_registries_get_the_same_digest_and_what_they_hold_runs() {
         run("docker", &["run", "--rm", "--network=none", "--entrypoint", "/bin/cat", &published, "/aws"]),
         "aws of 2026-11-20"
     );
-    let id = run("docker", &["image", "inspect", "--format", "{{.Id}}", &published]);
-    assert_eq!(id, family.inspect("aws")["Id"].as_str().expect("an id"), "what is pulled is what was built");
+    assert_eq!(config_digest(&published), config, "what is pulled is what was built");
     run("docker", &["rmi", &published]);
 
     let again = family.run(&push).ends(0);
@@ -136,7 +136,7 @@ fn one_registry_down_means_that_nothing_is_tagged_anywhere() {
 #[test]
 fn what_is_pushed_is_what_was_built_whatever_the_local_tag_names() {
     let family = built();
-    let ours = family.inspect("azure")["Id"].as_str().expect("an id").to_owned();
+    let ours = family.config_digest("azure");
     let other = TinyFamily::new();
     other.build(&["--variant", "azure"]).ends(0);
     run("docker", &["tag", &format!("{}:azure", other.name), &format!("{}:azure", family.name)]);

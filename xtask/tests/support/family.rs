@@ -262,6 +262,12 @@ repository = "{near}"
         images.remove(0)
     }
 
+    /// The digest of a local tag's configuration, which its id is only where the engine keeps no manifests.
+    #[track_caller]
+    pub fn config_digest(&self, tag: &str) -> String {
+        config_digest(&format!("{}:{tag}", self.name))
+    }
+
     /// The diff IDs of a local tag, lowest first.
     #[track_caller]
     pub fn diff_ids(&self, tag: &str) -> Vec<String> {
@@ -296,6 +302,17 @@ repository = "{near}"
         tags.sort();
         tags
     }
+}
+
+/// The digest of an image's configuration, as `docker save` names it: of both of docker's stores.
+#[track_caller]
+pub fn config_digest(image: &str) -> String {
+    let saved = run("sh", &["-c", "docker save \"$0\" | tar -xOf - manifest.json", image]);
+    let manifest: Value = serde_json::from_str(&saved).expect("JSON");
+    let config = manifest[0]["Config"].as_str().expect("a file");
+    // `HEX.json` from docker's own store, `blobs/sha256/HEX` from containerd's.
+    let hex = config.rsplit('/').next().unwrap_or(config).trim_end_matches(".json");
+    format!("sha256:{hex}")
 }
 
 impl Drop for TinyFamily {
