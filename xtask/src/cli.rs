@@ -169,9 +169,12 @@ pub struct Quickstart {
     /// The profile of variants.toml
     #[arg(long, default_value = "offline", env = "GANTRY_PROFILE")]
     pub profile: String,
-    /// The port on loopback
+    /// The port on loopback; 0 takes a free one
     #[arg(long, default_value_t = 8080)]
     pub port: u16,
+    /// The container's name
+    #[arg(long, default_value = "gantry-quickstart")]
+    pub name: String,
     /// Ask nothing
     #[arg(long, short)]
     pub yes: bool,

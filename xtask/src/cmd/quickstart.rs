@@ -21,7 +21,7 @@ const WEB_PORT: u16 = 8080;
 
 pub(super) async fn run(session: &Session, args: &Quickstart) -> Result<(), Failure> {
     let family = super::prepare::read_family(session)?;
-    let name = format!("gantry-quickstart-{}", family.name);
+    let name = args.name.clone();
     if args.down {
         let engine = engine::connect().await?;
         engine.stop_and_remove(&name, 30).await?;

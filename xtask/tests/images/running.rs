@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::docker::{Container, docker};
-use crate::family::{VARIANTS, WEB, image};
+use crate::docker::{Container, docker, try_docker};
+use crate::family::{VARIANTS, WEB, image, xtask};
 
 /// A key of this test's own.
 fn key(folder: &std::path::Path) -> String {
@@ -99,4 +99,24 @@ fn no_zombies_are_left() {
         assert!(Instant::now() < deadline, "{states}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+#[test]
+fn quickstart_ends_with_a_healthy_workspace_and_takes_it_away_again() {
+    image("aws-web");
+    let name = format!("gantry-test-quickstart-{}", std::process::id());
+    let quickstart = ["--format", "json", "quickstart", "--yes", "--name", &name];
+    let started = xtask(&[&quickstart[..], &["--port", "0"]].concat());
+    let stderr = String::from_utf8_lossy(&started.stderr);
+    assert!(started.status.success(), "{stderr}");
+    let result: serde_json::Value = serde_json::from_slice(&started.stdout).expect("a result is JSON");
+    let url = result["url"].as_str().expect("an address");
+    let port = url.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    assert!(status(port, "/healthz").contains("200"), "{url}");
+    assert_eq!(crate::docker::inspect(&name)["State"]["Health"]["Status"], "healthy");
+
+    // Again: the container is replaced, not a second one started beside it.
+    assert!(xtask(&[&quickstart[..], &["--port", "0"]].concat()).status.success());
+    assert!(xtask(&[&quickstart[..], &["--down"]].concat()).status.success());
+    assert!(!try_docker(&["inspect", &name]).0, "the container is gone");
 }
