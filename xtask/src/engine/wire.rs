@@ -31,8 +31,19 @@ where
     request.headers_mut().insert(header::HOST, header::HeaderValue::from_static("engine"));
     let stream = dialer.dial().await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    tokio::spawn(connection.with_upgrades());
-    sender.send_request(request).await.map_err(broken)
+    let connection = tokio::spawn(connection.with_upgrades());
+    match sender.send_request(request).await {
+        Ok(response) => Ok(response),
+        // A connection that ended before it took the request knows why, for example a TLS alert; its sender does not.
+        Err(error) if error.is_canceled() => {
+            drop(sender);
+            match connection.await {
+                Ok(Err(cause)) => Err(broken(cause)),
+                _ => Err(broken(error)),
+            }
+        }
+        Err(error) => Err(broken(error)),
+    }
 }
 
 /// An [`io::Error`] with the kind of the one below it, and everything that is said on the way.
