@@ -100,6 +100,12 @@ repository = "127.0.0.1:5000/bench"
     (folder / "variants.toml").write_text(text)
 
 
+def compiled_entrypoint():
+    target = ["--target", "x86_64-unknown-linux-musl", "--target-dir", "target/bench"]
+    run(["cargo", "build", "--quiet", "--profile", "image", "-p", "entrypoint", *target])
+    return ROOT / "target/bench/x86_64-unknown-linux-musl/image/entrypoint"
+
+
 def row(what, ours, peer=None, peer_name=""):
     print(f"{what:58} {ours:9.3f} s" + (f"   {peer_name} {peer:.3f} s   {peer / ours:.1f}×" if peer is not None else ""), flush=True)
 
@@ -107,14 +113,13 @@ def row(what, ours, peer=None, peer_name=""):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--buildx", required=True, help="the docker-buildx binary")
-    parser.add_argument("--entrypoint", help="a static entrypoint (default: the one that a build left in target/)")
+    parser.add_argument("--entrypoint", help="a static entrypoint (default: compiled now)")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--compile", action="store_true", help="also compile xtask from nothing")
     options = parser.parse_args()
     run(["cargo", "build", "--quiet", "--release", "-p", "xtask"])
     xtask = str(ROOT / "target/release/xtask")
-    entrypoints = sorted((ROOT / "target").glob("**/image/entrypoint"), key=os.path.getmtime)
-    entrypoint = pathlib.Path(options.entrypoint or entrypoints[-1])
+    entrypoint = pathlib.Path(options.entrypoint or compiled_entrypoint())
     offline = ["--all", "--profile", "offline"]
 
     with tempfile.TemporaryDirectory() as temporary:
