@@ -4,7 +4,7 @@
 #   tests/modern-engine.sh test DIR    the suites that talk to an engine, on this one
 #   tests/modern-engine.sh down DIR    stops it and takes its network down (DIR stays, for a quick next start)
 # It has a root file system, network namespace, data and socket of its own (DIR/run/docker.sock) and touches nothing of the
-# host's engine. Registries on the host are reached at 10.213.0.1. Needs root, mmdebstrap, iproute2, iptables.
+# host's engine. Registries on the host's loopback are reached as on its own. Needs root, mmdebstrap, iproute2, iptables.
 set -euo pipefail
 verb=${1:?up, test or down} DIR=$(realpath -m "${2:?a folder}") ns=gantry-engine link=gantryeng
 ROOT=$DIR/root
@@ -51,6 +51,12 @@ J
     iptables -t nat -A POSTROUTING -s 10.213.0.0/24 ! -o $link -j MASQUERADE
     iptables -I FORWARD -i $link -j ACCEPT
     iptables -I FORWARD -o $link -j ACCEPT
+    # What this engine asks of its loopback (registries that tests start) is answered by the host's.
+    ip netns exec $ns sysctl -qw net.ipv4.conf.all.route_localnet=1
+    ip netns exec $ns iptables -t nat -A OUTPUT -d 127.0.0.1 -p tcp --dport 30000:65535 -j DNAT --to-destination 10.213.0.1
+    ip netns exec $ns iptables -t nat -A POSTROUTING -d 10.213.0.1 -j MASQUERADE
+    sysctl -qw net.ipv4.conf.$link.route_localnet=1
+    iptables -t nat -A PREROUTING -i $link -d 10.213.0.1 -p tcp --dport 30000:65535 -j DNAT --to-destination 127.0.0.1
   fi
   rm -rf "$DIR/run/dockerd.pid" "$DIR/run/docker.sock" "$DIR/run/exec"
   export -f inside
@@ -72,7 +78,7 @@ up)
 test)
   up
   cd "$(dirname "$0")/.."
-  DOCKER_HOST=unix://$DIR/run/docker.sock GANTRY_TEST_HOST=10.213.0.1 cargo test -p xtask --no-fail-fast --test engine --test cli --test publish
+  DOCKER_HOST=unix://$DIR/run/docker.sock cargo test -p xtask --no-fail-fast --test engine --test cli --test publish
   ;;
 down)
   pid=$(cat "$DIR/run/dockerd.pid" 2>/dev/null || echo) # the engine writes it itself; there is no process namespace between
@@ -85,6 +91,7 @@ down)
   fi
   if ip link show $link >/dev/null 2>&1; then
     iptables -t nat -D POSTROUTING -s 10.213.0.0/24 ! -o $link -j MASQUERADE
+    iptables -t nat -D PREROUTING -i $link -d 10.213.0.1 -p tcp --dport 30000:65535 -j DNAT --to-destination 127.0.0.1
     iptables -D FORWARD -i $link -j ACCEPT
     iptables -D FORWARD -o $link -j ACCEPT
     ip link del $link

@@ -164,6 +164,8 @@ async fn pull(shared: &Shared, reference: &Reference, stage: &str, events: &Even
         other => other,
     })?;
     shared.site.engine.tag(&by_digest.to_string(), stage).await?;
+    // The engine also keeps the name that it was pulled by. Ours is enough, and goes when it is superseded or cleaned.
+    shared.site.engine.untag(&by_digest.to_string()).await?;
     Ok(String::new())
 }
 

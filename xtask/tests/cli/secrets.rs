@@ -1,6 +1,7 @@
 //! A CA bundle is there while a build runs, and nowhere afterwards.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use xtask::oci::Digest;
@@ -40,6 +41,21 @@ fn has_canary(bytes: &[u8]) -> bool {
     bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes())
 }
 
+/// An export with its layers uncompressed: containerd's store hands them out as it keeps them.
+fn unpacked(export: &[u8]) -> Vec<u8> {
+    let mut seen = Vec::new();
+    for entry in tar::Archive::new(export).entries().expect("an export is a tar archive") {
+        let mut bytes = Vec::new();
+        entry.expect("an entry").read_to_end(&mut bytes).expect("its bytes");
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut seen).expect("a gzip stream");
+        } else {
+            seen.extend(bytes);
+        }
+    }
+    seen
+}
+
 #[test]
 fn a_ca_bundle_is_a_secret_of_builds_and_in_no_layer_history_or_log() {
     let family = TinyFamily::new();
@@ -58,8 +74,8 @@ fn a_ca_bundle_is_a_secret_of_builds_and_in_no_layer_history_or_log() {
     let saved = outside.path().join("saved.tar");
     let names: Vec<&str> = tags.iter().map(String::as_str).collect();
     run("docker", &[&["save", "-o", &saved.display().to_string()], &names[..]].concat());
-    let seen = fs::read(&saved).expect("the export");
-    assert!(seen.windows(64).any(|window| window == digest.as_bytes()), "layers are not compressed in it");
+    let seen = unpacked(&fs::read(&saved).expect("the export"));
+    assert!(seen.windows(64).any(|window| window == digest.as_bytes()), "what the build wrote is seen in it");
     assert!(!has_canary(&seen), "a layer or a config has the bundle");
     for tag in &tags {
         let history = run("docker", &["history", "--no-trunc", tag]);
