@@ -1,7 +1,6 @@
 //! `cargo xtask quickstart`: from a bare machine to a running workspace on loopback.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -99,11 +98,10 @@ async fn healthy(session: &Session, engine: &Engine, name: &str) -> Result<Conta
     }
 }
 
-/// 128 bits from the kernel, as hexadecimal digits.
+/// 128 random bits as hexadecimal digits, from the system's source by way of the TLS provider, which every platform has.
 fn random_token() -> Result<String, Failure> {
     let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|error| Failure::new(Exit::Unexpected, "cannot read random bytes").source(error))?;
+    let source = rustls::crypto::ring::default_provider().secure_random;
+    source.fill(&mut bytes).map_err(|_| Failure::new(Exit::Unexpected, "the system gives no random bytes"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
