@@ -10,6 +10,7 @@ mod resolve;
 mod schedule;
 mod stage;
 mod tags;
+mod warnings;
 
 pub use error::PlanError;
 pub use facts::{BundleFact, ContextFact, Facts, ParentFact, Revision, declared_args};

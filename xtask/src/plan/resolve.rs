@@ -9,6 +9,7 @@ use super::label;
 use super::model::{Built, Plan, Step, StepId, VariantPlan, Work};
 use super::stage::stage_reference;
 use super::tags::local_tags;
+use super::warnings;
 use crate::family::{Base, Family, Lock, Name, Profile};
 use crate::oci::Digest;
 
@@ -61,33 +62,10 @@ pub fn resolve(request: &Request<'_>) -> Result<Plan, Vec<PlanError>> {
         profile: request.profile.clone(),
         platform: request.facts.platform,
         build_date: request.facts.build_date.clone(),
-        warnings: warnings(request, &variants),
+        warnings: warnings::of(request, &variants),
         steps: resolver.steps,
         variants,
     })
-}
-
-fn warnings(request: &Request<'_>, variants: &[VariantPlan]) -> Vec<String> {
-    let mut omitted: BTreeMap<&Name, Vec<&str>> = BTreeMap::new();
-    for variant in variants {
-        for pin in &variant.omitted {
-            omitted.entry(pin).or_default().push(variant.name.as_str());
-        }
-    }
-    let mut warnings: Vec<String> = omitted
-        .into_iter()
-        .map(|(pin, variants)| {
-            let why = request.facts.unavailable.get(pin).map_or("the profile is without it", String::as_str);
-            format!("`{pin}` is left out of {}: {why}", variants.join(", "))
-        })
-        .collect();
-    if let Some(bundle) = request.facts.ca_bundle.as_ref().filter(|bundle| !bundle.named) {
-        warnings.push(format!(
-            "builds are given the CA bundle {}, which variants.toml does not name: these images are not for publishing",
-            bundle.file
-        ));
-    }
-    warnings
 }
 
 /// What is known of an image before it is finished.
