@@ -13,6 +13,7 @@ use crate::engine::{Engine, SecretBytes};
 use crate::event::{Event, Events, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
+use crate::host::requirement;
 use crate::output::{self, BuildLog};
 use crate::plan::{self, Plan};
 
@@ -85,6 +86,7 @@ pub(super) async fn build(
     // Asked under the lock: another build may just have made what is needed.
     let inventory = Inventory::new(engine.images().await?);
     let schedule = plan::schedule(plan, |step| inventory.find(step).is_some(), options.no_cache);
+    preflight(plan, &schedule)?;
     let site = Site {
         engine,
         cache: prepared.cache(session)?,
@@ -106,6 +108,23 @@ pub(super) async fn build(
         Some(failure) => Err(failure),
         None => Ok(report),
     }
+}
+
+/// Everything that the steps which will run need of this machine, asked at once, before the first of them begins.
+fn preflight(plan: &Plan, schedule: &plan::Schedule) -> Result<(), Failure> {
+    let running = plan.steps.iter().filter(|step| schedule.action(&step.id) == plan::Action::Run);
+    let needed = running.flat_map(|step| match &step.work {
+        plan::Work::Bootstrap { suite, .. } => requirement::bootstrapping(suite, plan.platform),
+        _ => Vec::new(),
+    });
+    let missing: Vec<_> = needed.filter_map(|row| row.found.err().map(|why| (why, row.needed_for, row.mend))).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let whys: Vec<String> = missing.iter().map(|(why, needed_for, _)| format!("{why} (for {needed_for})")).collect();
+    let mends = missing.iter().filter_map(|(_, _, mend)| mend.text());
+    let hints: Vec<String> = std::iter::once("cargo xtask setup    installs what is missing".to_owned()).chain(mends).collect();
+    Err(Failure::new(Exit::Missing, whys.join("\n       ")).hint(hints.join("\n")))
 }
 
 /// The failure of a report with errors: the first error in full, the others and what was skipped by name.

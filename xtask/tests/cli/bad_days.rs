@@ -172,3 +172,17 @@ fn a_cache_that_is_a_link_is_not_used() {
     failed.says(&["symbolic link", "hint:", "GANTRY_CACHE_DIR"]);
     assert_eq!(fs::read_dir(&elsewhere).expect("a folder").count(), 0);
 }
+
+#[test]
+fn what_the_steps_need_of_this_machine_is_asked_before_the_first_of_them() {
+    let family = TinyFamily::new();
+    // No machine has the keys of a release of 1998.
+    let image = format!("base = {{ image = \"{}\" }}\nvendors", family.base());
+    family.replace("variants.toml", &image, "base = { bootstrap = \"hamm\", packages = [] }\nvendors");
+    let refused = family.build(&["--variant", "azure", "--profile", "offline"]).ends(3);
+    let failure = refused.events().pop().expect("a failure");
+    assert!(failure["message"].as_str().is_some_and(|text| text.contains("hamm")), "{failure}");
+    assert!(failure["hint"].as_str().is_some_and(|text| text.contains("cargo xtask setup")), "{failure}");
+    assert!(refused.events_of("step-started").is_empty(), "nothing has begun");
+    assert!(family.tags().is_empty());
+}

@@ -76,12 +76,18 @@ pub async fn survey(asked: &Survey<'_>) -> Vec<Requirement> {
     rows.extend(disk("disk of the cache", asked.places.cache_path(), CACHE_FREE, "cargo xtask clean --cache"));
     rows.push(toolchain(Toolchain::find(asked.root, asked.platform).await, asked.platform));
     rows.push(git(asked.root).await);
-    let os = OsRelease::read();
     if let Some(suite) = asked.bootstrap {
-        rows.extend(tools::of(Purpose::Bootstrap).map(|one| tool(one, &os)));
-        rows.push(keyring(suite, Path::new("/usr/share/keyrings")));
-        rows.extend(foreign(asked.platform));
+        rows.extend(bootstrapping(suite, asked.platform));
     }
+    rows
+}
+
+/// What making a Debian of packages takes. Quick: a build asks this before it begins.
+pub fn bootstrapping(suite: &str, platform: Platform) -> Vec<Requirement> {
+    let os = OsRelease::read();
+    let mut rows: Vec<Requirement> = tools::of(Purpose::Bootstrap).map(|one| tool(one, &os)).collect();
+    rows.push(keyring(suite, Path::new("/usr/share/keyrings")));
+    rows.extend(foreign(platform));
     rows
 }
 
