@@ -6,6 +6,7 @@ use crate::failure::{Failure, SETTINGS, SYSTEM, UNAVAILABLE, USAGE};
 use crate::log::Log;
 use crate::services;
 use crate::settings::{Settings, Sources, VARIABLES};
+use crate::worker::Worker;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
@@ -15,6 +16,8 @@ pub(crate) enum Command {
     Run,
     Check,
     Health,
+    /// The entrypoint's own; not in the help.
+    Worker(Worker),
     Help,
     Version,
 }
@@ -30,6 +33,7 @@ impl Command {
             [] => Ok(Self::Run),
             ["check"] => Ok(Self::Check),
             ["health"] => Ok(Self::Health),
+            ["worker", name] if let Some(worker) = Worker::named(name) => Ok(Self::Worker(worker)),
             ["--help" | "-h" | "help"] => Ok(Self::Help),
             ["--version" | "-V"] => Ok(Self::Version),
             _ => Err(Failure::new(USAGE, format!("`{}` is no command of the entrypoint", arguments.join(" ")))

@@ -2,6 +2,9 @@
 //!
 //! Settings → services → supervisor → exit code.
 
+// Parts that are about to be used.
+#![allow(dead_code, unused_imports)]
+
 mod access;
 mod account;
 mod cli;
@@ -10,9 +13,12 @@ mod files;
 mod health;
 mod log;
 mod places;
+mod process;
 mod services;
 mod settings;
+mod signals;
 mod supervisor;
+mod worker;
 
 use crate::cli::Command;
 use crate::failure::Failure;
@@ -26,6 +32,7 @@ fn main() -> ExitCode {
         Ok(Command::Run) => run(&log),
         Ok(Command::Check) => cli::check(&log),
         Ok(Command::Health) => health::ask(&log),
+        Ok(Command::Worker(worker)) => worker.run(),
         Ok(Command::Help) => cli::help(&log),
         Ok(Command::Version) => cli::version(&log),
         Err(failure) => Err(failure),
@@ -36,10 +43,10 @@ fn main() -> ExitCode {
 /// Runs the workspace until it ends and returns its exit code.
 fn run(log: &Log) -> Result<u8, Failure> {
     // From here on no signal is lost, not even one that arrives during the re-exec.
-    let signals = supervisor::Signals::block()?;
+    let signals = signals::Signals::block()?;
     let sources = settings::Sources::sealed()?;
     let settings = Settings::read(&sources)?;
     settings.notes.iter().for_each(|note| log.warning(note));
-    let services = services::prepare(&settings, log)?;
+    let services = services::prepare(&settings, &sources, log)?;
     supervisor::run(services, signals, settings.grace, log)
 }

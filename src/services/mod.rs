@@ -9,7 +9,7 @@ use crate::access::Access;
 use crate::account::Account;
 use crate::failure::{Failure, UNAVAILABLE};
 use crate::log::Log;
-use crate::settings::Settings;
+use crate::settings::{Settings, Sources};
 use crate::supervisor::{Policy, Restart, Role, Service};
 use crate::{files, places};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ use std::time::Duration;
 /// What every service is made from.
 struct Surroundings<'a> {
     settings: &'a Settings,
+    /// For the workers: their environment and their secrets.
+    sources: &'a Sources,
     account: Account,
     /// The folder for what lives as long as the container.
     runtime: PathBuf,
@@ -28,12 +30,12 @@ struct Surroundings<'a> {
 ///
 /// # Errors
 /// Something asked for is not in this version or this image, or cannot be prepared.
-pub(crate) fn prepare(settings: &Settings, log: &Log) -> Result<Vec<Service>, Failure> {
+pub(crate) fn prepare(settings: &Settings, sources: &Sources, log: &Log) -> Result<Vec<Service>, Failure> {
     available(settings)?;
     let account = Account::workspace(settings.home.as_deref())?;
     writable(&account)?;
     let runtime = places::create_runtime()?;
-    let surroundings = Surroundings { settings, account, runtime, log };
+    let surroundings = Surroundings { settings, sources, account, runtime, log };
     let services = settings.access.iter().filter_map(|access| match access {
         Access::Sshd => Some(sshd::prepare(&surroundings)),
         Access::Web(reach) => Some(vscode_web::prepare(&surroundings, *reach)),
@@ -60,8 +62,6 @@ pub(crate) fn available(settings: &Settings) -> Result<(), Failure> {
             Access::Sshd => problems.extend(sshd::missing()),
         }
     }
-    let beside = settings.beside.iter();
-    problems.extend(beside.map(|(variable, what)| format!("{variable} is set, but this version does not provide {what}")));
     if problems.is_empty() {
         return Ok(());
     }
@@ -110,5 +110,5 @@ fn main_policy(steps: usize, patience: Duration) -> Policy {
         longest: Duration::from_secs(30),
         stable: Duration::from_secs(60),
     };
-    Policy { role: Role::Main, steps, probed: true, restart, patience }
+    Policy { role: Role::Main, steps, probed: true, once: false, autostart: true, gate: None, restart, patience }
 }

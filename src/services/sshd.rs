@@ -3,7 +3,8 @@
 use super::sshd_files::{AuthorizedKeys, Config};
 use super::{Surroundings, main_policy};
 use crate::failure::{Failure, SYSTEM, UNAVAILABLE};
-use crate::supervisor::{Probe, Program, Service, Step};
+use crate::process::Program;
+use crate::supervisor::{Probe, Service, Shown, Step};
 use crate::{account, files, places};
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
@@ -53,8 +54,8 @@ pub(super) fn prepare(on: &Surroundings<'_>) -> Result<Service, Failure> {
         path: path.into(),
         arguments,
         environment: vec![("PATH".into(), account::DEFAULT_PATH.into())],
-        user: None,
         folder: "/".into(),
+        ..Program::default()
     };
     let generate = missing.into_iter().map(|(kind, path)| {
         let arguments = ["-q", "-t", kind, "-N", "", "-C", "", "-f"].map(OsString::from);
@@ -70,6 +71,8 @@ pub(super) fn prepare(on: &Surroundings<'_>) -> Result<Service, Failure> {
         program: program(places::SSHD, vec!["-D".into(), "-e".into(), "-f".into(), path.into()]),
         stop: Signal::SIGTERM,
         probe: Probe::Port(ssh.port),
+        shown: Shown::Log,
+        watch: None,
     })
 }
 

@@ -4,8 +4,9 @@ use super::extensions;
 use super::{Surroundings, main_policy};
 use crate::access::Reach;
 use crate::failure::Failure;
+use crate::process::Program;
 use crate::settings::{Secret, WebAuth};
-use crate::supervisor::{Probe, Program, Service};
+use crate::supervisor::{Probe, Service, Shown};
 use crate::{files, places};
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -103,9 +104,12 @@ pub(super) fn prepare(on: &Surroundings<'_>, reach: Reach) -> Result<Service, Fa
             environment: account.environment(&on.settings.session),
             user: Some(account.clone()),
             folder: account.home.clone(),
+            ..Program::default()
         },
         stop: Signal::SIGTERM,
         probe: Probe::Http(web.port, kind.health()),
+        shown: Shown::Log,
+        watch: None,
     })
 }
 

@@ -4,73 +4,26 @@
 //! variable is an unset one.
 
 mod keys;
+mod model;
 mod secret;
 mod session;
 mod sources;
 mod table;
 
 pub(crate) use keys::AuthorizedKey;
-pub(crate) use secret::Secret;
+pub(crate) use model::{
+    Credentials, Disabled, Environment, Repository, Runner, RunnerTarget, Scope, Settings, Ssh, Web, WebAuth,
+};
+pub(crate) use secret::{Secret, Secrets};
 pub(crate) use sources::{Sources, hide};
 pub(crate) use table::VARIABLES;
 
+use self::model::Tunnel;
 use crate::access::{self, Access, Asked, Reach};
 use crate::failure::{self, Failure};
 use crate::log::Format;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// What the container was asked to be.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    /// The services that give access, by the decision table.
-    pub(crate) access: Vec<Access>,
-    /// Variables that ask for something else, and what that is.
-    pub(crate) beside: Vec<(&'static str, &'static str)>,
-    pub(crate) ssh: Ssh,
-    pub(crate) web: Web,
-    /// From a stop to the last SIGKILL.
-    pub(crate) grace: Duration,
-    /// The part of the container's environment that sessions and editors see: never a secret.
-    pub(crate) session: Vec<(OsString, OsString)>,
-    /// `HOME`, for a user whom `/etc/passwd` does not know.
-    pub(crate) home: Option<PathBuf>,
-    /// What is no problem but should be known.
-    pub(crate) notes: Vec<String>,
-}
-
-/// Settings of sshd; without keys when it is not selected.
-#[derive(Debug)]
-pub(crate) struct Ssh {
-    pub(crate) keys: Vec<AuthorizedKey>,
-    pub(crate) port: u16,
-}
-
-/// Settings of the web server.
-#[derive(Debug)]
-pub(crate) struct Web {
-    pub(crate) port: u16,
-    pub(crate) auth: WebAuth,
-}
-
-/// Who may use the web server.
-#[derive(Debug)]
-pub(crate) enum WebAuth {
-    /// Whoever reaches the port.
-    Nobody,
-    /// Whoever knows a token that is generated at the start.
-    Generated,
-    /// Whoever knows this token.
-    Token(Secret),
-}
-
-/// Variables that ask for more than access, and the credentials without which some of them ask for nothing.
-const BESIDE: &[(&str, &[&str], &str)] = &[
-    ("GITHUB_RUNNER_URL", &["GITHUB_RUNNER_PAT", "GITHUB_RUNNER_TOKEN", "GITHUB_APP_PRIVATE_KEY"], "the GitHub Actions runner"),
-    ("ANSIBLE_REPO_URL", &[], "the clone of a repository"),
-    ("PERSIST_DIR", &[], "the persistent folder"),
-];
 
 /// The format of log lines, known before everything else; a wrong one is reported by [`Settings::read`].
 pub(crate) fn log_format() -> Format {
@@ -93,13 +46,6 @@ impl Settings {
             keys: reader.text("AUTHORIZED_KEYS").is_some(),
         };
         let access = access::decide(asked);
-        let beside = BESIDE
-            .iter()
-            .filter(|(name, credentials, _)| {
-                sources.text(name).is_some() && (credentials.is_empty() || credentials.iter().any(|c| sources.has_secret(c)))
-            })
-            .map(|(name, _, what)| (*name, *what))
-            .collect();
         let ssh = reader.ssh(access.contains(&Access::Sshd));
         let reach = access.iter().find_map(|access| match access {
             Access::Web(reach) => Some(*reach),
@@ -120,7 +66,25 @@ impl Settings {
         }
         let session = session::select(sources.environment());
         let home = sources.text("HOME").and_then(Result::ok).map(PathBuf::from);
-        Ok(Self { access, beside, ssh, web, grace, session, home, notes })
+        Ok(Self {
+            access,
+            ssh,
+            web,
+            tunnel: Tunnel { name: "ansible_container".to_owned() },
+            coder: None,
+            repository: None,
+            runner: None,
+            persist: None,
+            sudo: true,
+            extra_ca: None,
+            grace,
+            job: session.clone(),
+            fetch: session.clone(),
+            session,
+            home,
+            notes,
+            disabled: Vec::new(),
+        })
     }
 }
 

@@ -1,20 +1,18 @@
 //! Where settings come from: the environment, files of secrets, and the sealed memory file that carries the
 //! secrets over the re-exec which takes them out of `/proc/1/environ`.
 
-use super::secret::Secret;
+use super::secret::{Secret, Secrets};
 use super::table::SECRETS;
 use crate::failure::Failure;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use std::collections::BTreeMap;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _};
+use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 
-/// The descriptor of the sealed secrets, set for the re-executed entrypoint alone.
-const SEALED: &str = "GANTRY_SEALED_SECRETS";
+/// The descriptor of the sealed secrets, set for the re-executed entrypoint and its workers alone.
+const SEALED: &str = Secrets::VARIABLE;
 /// The largest file that is taken for a secret.
 const LARGEST_SECRET: u64 = 64 * 1024;
 
@@ -22,7 +20,7 @@ const LARGEST_SECRET: u64 = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     environment: Vec<(OsString, OsString)>,
-    secrets: BTreeMap<String, Secret>,
+    secrets: Secrets,
 }
 
 impl Sources {
@@ -42,7 +40,8 @@ impl Sources {
         let mut sources = Self::plain();
         if let Some(at) = sources.environment.iter().position(|(name, _)| name == SEALED) {
             let (_, descriptor) = sources.environment.swap_remove(at);
-            sources.secrets = unseal(&descriptor)?;
+            let refuse = |why: String| Failure::system(format!("{SEALED} is set by the entrypoint for itself alone"), why);
+            sources.secrets = Secrets::unseal(&descriptor).map_err(refuse)?;
             return Ok(sources);
         }
         if sources.secrets.is_empty() {
@@ -58,7 +57,7 @@ impl Sources {
             match name.to_str().filter(|name| SECRETS.contains(name)) {
                 Some(name) => {
                     // A secret that is not UTF-8 can be none that anybody issued.
-                    sources.secrets.insert(name.to_owned(), Secret::new(value.to_string_lossy()));
+                    sources.secrets.insert(name, Secret::new(value.to_string_lossy()));
                 }
                 None => sources.environment.push((name, value)),
             }
@@ -69,6 +68,11 @@ impl Sources {
     /// Everything that is no secret.
     pub(crate) fn environment(&self) -> &[(OsString, OsString)] {
         &self.environment
+    }
+
+    /// The secrets called `names` that were given by value; files are read by whoever needs what is in them.
+    pub(crate) fn secrets(&self, names: &[&str]) -> Secrets {
+        self.secrets.only(names)
     }
 
     /// A variable that is no secret; none when unset or empty, an error when not UTF-8.
@@ -83,7 +87,9 @@ impl Sources {
     }
 
     /// The secret `name`, or what the file named by `name`_FILE holds. The error names the variable.
-    pub(super) fn secret(&self, name: &str) -> Result<Option<Secret>, String> {
+    ///
+    /// Read anew at each call: who mounts secrets as files may change them.
+    pub(crate) fn secret(&self, name: &str) -> Result<Option<Secret>, String> {
         let variable = format!("{name}_FILE");
         let path = match (self.value(name), self.text(&variable)) {
             (secret, None) => return Ok(secret.cloned()),
@@ -107,14 +113,18 @@ impl Sources {
     }
 
     fn value(&self, name: &str) -> Option<&Secret> {
-        self.secrets.get(name).filter(|secret| !secret.expose().is_empty())
+        self.secrets.get(name)
     }
 
     /// Executes this program again; returns only when that fails.
     fn execute_again(&self) -> Failure {
-        let sealed = match seal(&self.secrets) {
+        let sealed = self.secrets.seal().and_then(|sealed| {
+            fcntl(&sealed, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            Ok(sealed)
+        });
+        let sealed = match sealed {
             Ok(sealed) => sealed,
-            Err(failure) => return failure,
+            Err(error) => return Failure::system("to keep the secrets in memory", error),
         };
         let environment = self.environment.iter().map(|(name, value)| join(name, value));
         let number = sealed.as_raw_fd().to_string();
@@ -137,48 +147,4 @@ pub(crate) fn hide() -> Result<(), Failure> {
 
 fn join(name: &OsStr, value: &OsStr) -> Option<CString> {
     CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
-}
-
-fn all_seals() -> SealFlag {
-    SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE
-}
-
-/// Writes the secrets into a memory file that survives an exec.
-fn seal(secrets: &BTreeMap<String, Secret>) -> Result<File, Failure> {
-    let write = || {
-        let mut file = File::from(memfd_create(c"gantry-secrets", MFdFlags::MFD_ALLOW_SEALING)?);
-        for (name, secret) in secrets {
-            for part in [name.as_bytes(), b"\0", secret.expose().as_bytes(), b"\0"] {
-                file.write_all(part)?;
-            }
-        }
-        file.rewind()?;
-        fcntl(&file, FcntlArg::F_ADD_SEALS(all_seals()))?;
-        std::io::Result::Ok(file)
-    };
-    write().map_err(|error| Failure::system("to keep the secrets in memory", error))
-}
-
-/// Reads the secrets back and closes the memory file.
-fn unseal(descriptor: &OsStr) -> Result<BTreeMap<String, Secret>, Failure> {
-    let refuse = |why: &str| Failure::system(format!("{SEALED} is set by the entrypoint for itself alone"), why);
-    let number = descriptor.to_str().and_then(|text| text.parse::<i32>().ok()).filter(|number| *number > 2);
-    let number = number.ok_or_else(|| refuse("no descriptor"))?;
-    // SAFETY: nothing else in this process, which has just begun, owns or closes a descriptor above 2; a
-    // closed one only makes `fcntl` fail.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-    // Only a memory file has seals, and only `seal` sets just these.
-    if fcntl(borrowed, FcntlArg::F_GET_SEALS) != Ok(all_seals().bits()) {
-        return Err(refuse("not a sealed memory file"));
-    }
-    // SAFETY: as above, and now known to be the memory file that `seal` left open for us.
-    let mut file = unsafe { File::from_raw_fd(number) };
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(|error| refuse(&error.to_string()))?;
-    let mut parts = text.split_terminator('\0').map(str::to_owned);
-    let mut secrets = BTreeMap::new();
-    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
-        secrets.insert(name, Secret::new(value));
-    }
-    Ok(secrets)
 }

@@ -88,14 +88,6 @@ fn who_may_use_the_web_server() {
 }
 
 #[test]
-fn what_this_version_does_not_do_is_noticed() {
-    let beside = |variables: &[(&str, &str)]| read(variables).map(|settings| settings.beside.len()).expect("good settings");
-    assert_eq!(beside(&[("GITHUB_RUNNER_URL", "https://github.com/o/r")]), 0, "no credentials: no runner");
-    assert_eq!(beside(&[("GITHUB_RUNNER_URL", "https://github.com/o/r"), ("GITHUB_RUNNER_PAT", "x")]), 1);
-    assert_eq!(beside(&[("ANSIBLE_REPO_URL", "https://github.com/o/r"), ("PERSIST_DIR", "/data")]), 2);
-}
-
-#[test]
 fn secrets_do_not_print() {
     let settings = read(&[("VSCODE_WEB", "1"), ("VSCODE_WEB_TOKEN", "canary-01234")]).expect("good settings");
     assert!(!format!("{settings:?}").contains("canary"));

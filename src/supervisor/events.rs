@@ -1,5 +1,6 @@
 //! The words of the state machine: what a service is, what happens to it, and what to do.
 
+use crate::process::End;
 use std::time::Duration;
 
 /// The part that a service plays.
@@ -32,35 +33,15 @@ pub(crate) struct Policy {
     pub(crate) steps: usize,
     /// Whether readiness is reported from outside; otherwise a started service is a ready one.
     pub(crate) probed: bool,
+    /// Whether it is a task: ending with 0 it is done, and is not started again.
+    pub(crate) once: bool,
+    /// Whether it starts with the container, or when somebody asks for it.
+    pub(crate) autostart: bool,
+    /// How long the services after it wait for it to be ready, done or failed once; none: they do not.
+    pub(crate) gate: Option<Duration>,
     pub(crate) restart: Restart,
     /// How long it may take to stop by itself before its process group is killed.
     pub(crate) patience: Duration,
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    Code(u8),
-    Signal(i32),
-}
-
-impl End {
-    /// The exit code that shells and container engines use: 128+n for a signal.
-    pub(crate) fn exit_code(self) -> u8 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
-        }
-    }
-}
-
-impl std::fmt::Display for End {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
-        }
-    }
 }
 
 /// What happened.

@@ -4,21 +4,19 @@ mod control;
 mod events;
 mod ports;
 mod reaper;
-mod signals;
-mod spawn;
 mod state;
 mod sweep;
 
 pub(crate) use events::{Policy, Restart, Role};
 pub(crate) use ports::listening;
-pub(crate) use signals::Signals;
-pub(crate) use spawn::{Program, Step};
 
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::places;
+use crate::process::{End, Program, Streams, spawn};
+use crate::signals::{self, Signals};
 use control::Control;
-use events::{Action, End, Event, Note, Phase};
+use events::{Action, Event, Note, Phase};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -26,6 +24,7 @@ use state::State;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// A service to run.
@@ -40,6 +39,42 @@ pub(crate) struct Service {
     pub(crate) stop: Signal,
     /// How it shows that it serves.
     pub(crate) probe: Probe,
+    /// Where its output goes.
+    pub(crate) shown: Shown,
+    /// Looks at each line of its output.
+    pub(crate) watch: Option<Watch>,
+}
+
+/// Where the output of a service goes. In any case its last lines are kept for `entrypoint logs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// To the container's log, behind the service's name.
+    Log,
+    /// Nowhere else.
+    Kept,
+}
+
+/// What a line of output means, if anything.
+pub(crate) type Watch = fn(&str) -> Option<Seen>;
+
+/// What was seen in a line of output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// The service serves.
+    Ready,
+    /// What it is doing, for `status`.
+    Doing(String),
+    /// Something that a person has to see, such as a code to log in with: shown prominently. It serves as well
+    /// as it can until then, so it counts as ready.
+    Prominent(String),
+}
+
+/// A program that has to end with 0 before a service is started.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) program: Program,
+    /// What it makes: where that is there, the step is done already.
+    pub(crate) makes: Option<PathBuf>,
 }
 
 /// How a service shows that it serves.
@@ -49,12 +84,15 @@ pub(crate) enum Probe {
     Port(u16),
     /// It listens on this port and answers `GET path` with 200.
     Http(u16, &'static str),
+    /// It says so: a worker over its pipe, another program by a line that its `watch` knows.
+    Said,
 }
 
 impl Probe {
-    pub(crate) fn port(self) -> u16 {
+    pub(crate) fn port(self) -> Option<u16> {
         match self {
-            Self::Port(port) | Self::Http(port, _) => port,
+            Self::Port(port) | Self::Http(port, _) => Some(port),
+            Self::Said => None,
         }
     }
 }
@@ -144,7 +182,7 @@ impl Supervisor<'_> {
             }
         }
         for (index, service) in self.services.iter().enumerate() {
-            if matches!(self.state.phase(index), Phase::Starting { .. }) && listening(service.probe.port()) {
+            if matches!(self.state.phase(index), Phase::Starting { .. }) && service.probe.port().is_some_and(listening) {
                 events.push_back(Event::Ready(index));
             }
         }
@@ -191,8 +229,9 @@ impl Supervisor<'_> {
             return Some(Event::Ended(index, End::Code(0)));
         }
         let program = step.map_or(&service.program, |step| &step.program);
-        match spawn::spawn(program) {
-            Ok(pid) => {
+        match spawn(program, Streams::default(), &[]) {
+            Ok(spawned) => {
+                let pid = spawned.pid;
                 self.running[index] = Running { leader: Some(pid), group: Some(pid) };
                 if step.is_none() {
                     self.log.service("info", service.name, &format!("started as process {pid}"));
@@ -220,8 +259,8 @@ impl Supervisor<'_> {
         let tell = |level, index: usize, message: &str| self.log.service(level, self.services[index].name, message);
         match note {
             Note::Ready(index, after) => {
-                let port = self.services[index].probe.port();
-                tell("info", index, &format!("ready on port {port} after {} ms", after.as_millis()));
+                let port = self.services[index].probe.port().map_or(String::new(), |port| format!(" on port {port}"));
+                tell("info", index, &format!("ready{port} after {} ms", after.as_millis()));
             }
             Note::Stopped(index, end) => tell("info", index, &format!("stopped: {end}")),
             Note::Ended(index, end) => tell("error", index, &format!("ended by itself: {end}")),
@@ -252,6 +291,7 @@ fn snapshot(services: &[Service], state: &State) -> String {
         let (port, path) = match service.probe {
             Probe::Port(port) => (port, "-"),
             Probe::Http(port, path) => (port, path),
+            Probe::Said => (0, "-"),
         };
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "service {} {phase} {port} {path}", service.name);

@@ -1,6 +1,6 @@
 //! The only place that waits for children, its own and those that orphans become.
 
-use super::events::End;
+use crate::process::End;
 use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::Pid;

@@ -3,7 +3,8 @@
 //! Times are durations since the supervisor started. Nothing in here does anything: the loop in [`super`]
 //! carries the actions out and reports what happened as the next event.
 
-use super::events::{Action, End, Event, Note, Phase, Policy, Role};
+use super::events::{Action, Event, Note, Phase, Policy, Role};
+use crate::process::End;
 use std::time::Duration;
 
 #[derive(Debug)]

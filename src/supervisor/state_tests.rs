@@ -1,5 +1,6 @@
 use super::State;
-use crate::supervisor::events::{Action, End, Event, Note, Phase, Policy, Restart, Role};
+use crate::process::End;
+use crate::supervisor::events::{Action, Event, Note, Phase, Policy, Restart, Role};
 use std::time::Duration;
 
 fn s(seconds: u64) -> Duration {
@@ -9,7 +10,7 @@ fn s(seconds: u64) -> Duration {
 fn policy(role: Role) -> Policy {
     let limit = (role == Role::Main).then_some(2);
     let restart = Restart { limit, first: s(1), longest: s(5), stable: s(60) };
-    Policy { role, steps: 0, probed: true, restart, patience: s(8) }
+    Policy { role, steps: 0, probed: true, once: false, autostart: true, gate: None, restart, patience: s(8) }
 }
 
 /// Grace 20: the sweep begins 15 seconds after a stop at the latest.

@@ -2,6 +2,10 @@
 //! its own (users, homes, /run, /opt, /etc/ssh), with real programs as services. Needs root and util-linux.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod network;
+
+pub(crate) use network::Network;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -23,6 +27,7 @@ pub(crate) struct Setup {
     script: String,
     launch: String,
     folder: PathBuf,
+    network: Network,
 }
 
 impl Setup {
@@ -43,7 +48,13 @@ impl Setup {
             script: String::new(),
             launch: format!("exec {ENTRYPOINT}"),
             folder,
+            network: Network::new(),
         }
+    }
+
+    /// Where the container will live; doubles that it talks to listen there.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
     }
 
     /// With a web server: `program` (a script for Perl, which is in every Debian) is the code-server.
@@ -97,7 +108,6 @@ impl Setup {
              for folder in /run /opt /home /tmp /etc/ssh; do mount -t tmpfs -o mode=755 tmpfs $folder; done\n\
              chmod 1777 /tmp\n\
              mount --bind {passwd} /etc/passwd\nmount --bind {group} /etc/group\nmount --bind {shadow} /etc/shadow\n\
-             ip link set lo up\n\
              install -d -m 755 -o 1000 -g 1000 /home/ansible\n"
         );
         if let Some(program) = &self.code_server {
@@ -108,16 +118,16 @@ impl Setup {
         script += &self.launch;
         let log = self.folder.join("log");
         let output = File::create(&log).unwrap();
-        let child = Command::new("unshare")
-            .args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--net", "--ipc", "sh", "-c", &script])
+        let mut command = Command::new("unshare");
+        command
+            .args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--ipc", "sh", "-c", &script])
             .env_clear()
             .envs(&self.variables)
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap();
-        Container { child, log, folder: self.folder }
+            .stderr(output);
+        let child = self.network.within(move || command.spawn().unwrap());
+        Container { child, log, folder: self.folder, network: self.network }
     }
 
     /// Starts it and waits for its end.
@@ -133,9 +143,15 @@ pub(crate) struct Container {
     child: Child,
     log: PathBuf,
     folder: PathBuf,
+    network: Network,
 }
 
 impl Container {
+    /// Where it lives.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// What it has written.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()

@@ -31,7 +31,7 @@ impl Signals {
     }
 
     /// The next signal that has arrived.
-    pub(super) fn next(&self) -> Option<Signal> {
+    pub(crate) fn next(&self) -> Option<Signal> {
         let info = self.descriptor.read_signal().ok().flatten()?;
         Signal::try_from(info.ssi_signo as i32).ok()
     }

@@ -1,0 +1,67 @@
+//! The entrypoint's own programs: what takes time or talks to a network does not run in PID 1, which has to be
+//! there for signals and orphans, but in a child of the same binary, `entrypoint worker NAME`.
+//!
+//! A worker reads the settings itself, from the same variables; the secrets that it needs come in a sealed memory
+//! file. It runs as the entrypoint's own user, may block, waits for its own children only, tells PID 1 what
+//! happens over a pipe ([`report`]), and ends soon after SIGTERM.
+
+mod report;
+mod runtime;
+
+pub(crate) use report::{LEVELS, Told};
+pub(crate) use runtime::{Finished, Runtime, Stopped, Trouble};
+
+use crate::failure::{Failure, USAGE};
+use crate::process::Program;
+use crate::settings::{Settings, Sources};
+
+/// The workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Worker {
+    /// Clones the repository of `ANSIBLE_REPO_URL`.
+    Repository,
+    /// Downloads the Coder agent.
+    CoderAgent,
+    /// Registers and runs the GitHub runner.
+    Runner,
+}
+
+impl Worker {
+    /// The word on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Repository => "repository",
+            Self::CoderAgent => "coder-agent",
+            Self::Runner => "runner",
+        }
+    }
+
+    /// The worker called `name`.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Repository, Self::CoderAgent, Self::Runner].into_iter().find(|worker| worker.name() == name)
+    }
+
+    /// The worker as a program of a service; of the secrets it gets those in `secrets`.
+    pub(crate) fn program(self, sources: &Sources, secrets: &[&str]) -> Program {
+        Program {
+            path: "/proc/self/exe".into(),
+            arguments: vec!["worker".into(), self.name().into()],
+            environment: sources.environment().to_vec(),
+            folder: "/".into(),
+            secrets: sources.secrets(secrets),
+            ..Program::default()
+        }
+    }
+
+    /// Runs it to its end and returns its exit code.
+    ///
+    /// # Errors
+    /// It was not started by the entrypoint, or the settings are wrong.
+    pub(crate) fn run(self) -> Result<u8, Failure> {
+        let runtime = Runtime::begin()?;
+        let sources = Sources::sealed()?;
+        let settings = Settings::read(&sources)?;
+        let _ = (runtime, settings);
+        Err(Failure::new(USAGE, format!("the worker `{}` is not there yet", self.name())))
+    }
+}
