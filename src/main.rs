@@ -11,6 +11,7 @@ mod cli;
 mod failure;
 mod files;
 mod health;
+mod http;
 mod log;
 mod places;
 mod process;
