@@ -48,9 +48,9 @@ impl Command {
 /// # Errors
 /// Those of a start, as far as they can be known without one.
 pub(crate) fn check(log: &Log) -> Result<u8, Failure> {
-    let settings = Settings::read(&Sources::plain())?;
+    let settings = Settings::read_strictly(&Sources::plain())?;
     services::available(&settings)?;
-    settings.notes.iter().for_each(|note| log.warning(note));
+    settings.say(log);
     let mut text = String::new();
     for access in &settings.access {
         // Writing to a `String` cannot fail.

@@ -47,7 +47,7 @@ fn run(log: &Log) -> Result<u8, Failure> {
     let signals = signals::Signals::block()?;
     let sources = settings::Sources::sealed()?;
     let settings = Settings::read(&sources)?;
-    settings.notes.iter().for_each(|note| log.warning(note));
+    settings.say(log);
     let services = services::prepare(&settings, &sources, log)?;
     supervisor::run(services, signals, settings.grace, log)
 }

@@ -103,7 +103,7 @@ fn a_second_interrupt_does_not_wait() {
 fn a_service_begins_with_a_clean_slate() {
     // Ignored and blocked by whoever starts the entrypoint.
     let launch = "trap '' USR1 PIPE; exec ENTRYPOINT";
-    let container = Setup::web(&server("")).set("CANARY_VARIABLE", "1").launch(launch).start().healthy();
+    let container = Setup::web(&server("")).set("GH_TOKEN", "1").set("ENV", "/x").launch(launch).start().healthy();
     let pid = container.sh(SERVICE).trim().to_owned();
     let status = container.sh(&format!("cat /proc/{pid}/status"));
     for line in ["SigBlk:\t0000000000000000", "Uid:\t1000\t1000\t1000\t1000", "Groups:\t1000 1234"] {

@@ -103,6 +103,8 @@ pub(crate) struct Repository {
     pub(crate) depth: Option<u32>,
     /// `ANSIBLE_REPO_DIR`, absolute, or relative to the home; the repository's name unless given.
     pub(crate) folder: PathBuf,
+    /// Whether there is a `GITHUB_TOKEN` and it may be sent there: by https, or within the machine.
+    pub(crate) authenticate: bool,
     /// `ANSIBLE_REPO_PRE_CLONE`: a script.
     pub(crate) before: Option<String>,
     /// `ANSIBLE_REPO_POST_CLONE`: a script.

@@ -29,7 +29,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Secrets by the names of their variables.
+/// Secrets by the names of their variables. Of some, only that they are set is known: their values are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Secrets(BTreeMap<String, Secret>);
 
@@ -41,19 +41,28 @@ impl Secrets {
         self.0.is_empty()
     }
 
-    /// The secret `name`; none when it is unset or empty.
+    /// The secret `name`; none when it is unset, or its value is not known here.
     pub(super) fn get(&self, name: &str) -> Option<&Secret> {
         self.0.get(name).filter(|secret| !secret.expose().is_empty())
     }
 
-    pub(super) fn insert(&mut self, name: impl Into<String>, secret: Secret) {
-        self.0.insert(name.into(), secret);
+    /// Whether the secret `name` is set, known or not.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
-    /// Those called `names`.
+    /// Adds a secret; an empty one is an unset one.
+    pub(super) fn insert(&mut self, name: &str, secret: Secret) {
+        if !secret.expose().is_empty() {
+            self.0.insert(name.to_owned(), secret);
+        }
+    }
+
+    /// Those called `names`, and that the others are set.
     pub(super) fn only(&self, names: &[&str]) -> Self {
-        let wanted = self.0.iter().filter(|(name, _)| names.contains(&name.as_str()));
-        Self(wanted.map(|(name, secret)| (name.clone(), secret.clone())).collect())
+        let unknown = || Secret::new("");
+        let known = |name: &str, secret: &Secret| if names.contains(&name) { secret.clone() } else { unknown() };
+        Self(self.0.iter().map(|(name, secret)| (name.clone(), known(name, secret))).collect())
     }
 
     /// Writes them into a memory file that survives an exec and that nobody can change.
@@ -90,7 +99,7 @@ impl Secrets {
         let mut parts = text.split_terminator('\0').map(str::to_owned);
         let mut secrets = Self::default();
         while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
-            secrets.insert(name, Secret::new(value));
+            secrets.0.insert(name, Secret::new(value));
         }
         Ok(secrets)
     }

@@ -2,9 +2,10 @@
 //! secrets over the re-exec which takes them out of `/proc/1/environ`.
 
 use super::secret::{Secret, Secrets};
-use super::table::SECRETS;
+use super::table::is_secret;
 use crate::failure::Failure;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::unistd::Uid;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::Read as _;
@@ -21,12 +22,14 @@ const LARGEST_SECRET: u64 = 64 * 1024;
 pub(crate) struct Sources {
     environment: Vec<(OsString, OsString)>,
     secrets: Secrets,
+    /// Whether root reads them.
+    root: bool,
 }
 
 impl Sources {
     /// The process's environment as it is: for commands that start nothing.
     pub(crate) fn plain() -> Self {
-        Self::split(std::env::vars_os())
+        Self::split(std::env::vars_os(), Uid::effective().is_root())
     }
 
     /// The process's environment, free of secrets from now on: `/proc/<pid>/environ` shows what was there at
@@ -51,14 +54,12 @@ impl Sources {
     }
 
     /// Separates `variables` into environment and secrets.
-    pub(super) fn split(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let mut sources = Self::default();
+    pub(super) fn split(variables: impl IntoIterator<Item = (OsString, OsString)>, root: bool) -> Self {
+        let mut sources = Self { root, ..Self::default() };
         for (name, value) in variables {
-            match name.to_str().filter(|name| SECRETS.contains(name)) {
-                Some(name) => {
-                    // A secret that is not UTF-8 can be none that anybody issued.
-                    sources.secrets.insert(name, Secret::new(value.to_string_lossy()));
-                }
+            match name.to_str().filter(|name| is_secret(name)) {
+                // A secret that is not UTF-8 can be none that anybody issued.
+                Some(name) => sources.secrets.insert(name, clean(&value.to_string_lossy())),
                 None => sources.environment.push((name, value)),
             }
         }
@@ -68,6 +69,11 @@ impl Sources {
     /// Everything that is no secret.
     pub(crate) fn environment(&self) -> &[(OsString, OsString)] {
         &self.environment
+    }
+
+    /// Whether root reads them: an ordinary user is offered other defaults.
+    pub(crate) fn is_root(&self) -> bool {
+        self.root
     }
 
     /// The secrets called `names` that were given by value; files are read by whoever needs what is in them.
@@ -81,9 +87,9 @@ impl Sources {
         (!value.is_empty()).then(|| value.clone().into_string())
     }
 
-    /// Whether the secret is set, by value or by file.
+    /// Whether the secret is set, by value (a worker may not have been given it) or by file.
     pub(super) fn has_secret(&self, name: &str) -> bool {
-        self.value(name).is_some() || self.text(&format!("{name}_FILE")).is_some()
+        self.secrets.is_set(name) || self.text(&format!("{name}_FILE")).is_some()
     }
 
     /// The secret `name`, or what the file named by `name`_FILE holds. The error names the variable.
@@ -93,6 +99,7 @@ impl Sources {
         let variable = format!("{name}_FILE");
         let path = match (self.value(name), self.text(&variable)) {
             (secret, None) => return Ok(secret.cloned()),
+            (None, Some(_)) if self.secrets.is_set(name) => return Ok(None),
             (Some(_), Some(_)) => return Err(format!("{name} and {variable} are both set: leave one of them out")),
             (None, Some(Err(_))) => return Err(format!("{variable} is not UTF-8")),
             (None, Some(Ok(path))) => path,
@@ -108,7 +115,7 @@ impl Sources {
                 Err(format!("{variable} names `{path}`, which is no secret: too large"))
             }
             Ok(text) if text.trim().is_empty() => Err(format!("{variable} names `{path}`, which is empty")),
-            Ok(text) => Ok(Some(Secret::new(text.trim()))),
+            Ok(text) => Ok(Some(clean(&text))),
         }
     }
 
@@ -138,6 +145,13 @@ impl Sources {
             Err(error) => Failure::system("to execute the entrypoint again without secrets (is /proc mounted?)", error),
         }
     }
+}
+
+/// A secret without the blanks and line breaks that come with files, and with the line breaks of a key that was
+/// written on one line.
+fn clean(text: &str) -> Secret {
+    let text = text.trim();
+    if text.starts_with("-----BEGIN") { Secret::new(text.replace("\\n", "\n")) } else { Secret::new(text) }
 }
 
 /// Keeps other processes, of the same user too, from reading this one's environment and memory.

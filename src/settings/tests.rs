@@ -5,9 +5,11 @@ use std::ffi::OsString;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2BbNQeGbZ8hlO1eLBGNyN8pCyZ5eQyGY5N3m5bGxkC";
 
+const CODER: (&str, &str) = ("CODER_AGENT_URL", "https://coder.example.com/");
+
 fn read(variables: &[(&str, &str)]) -> Result<Settings, Failure> {
     let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    Settings::read(&Sources::split(variables))
+    Settings::read(&Sources::split(variables, true))
 }
 
 fn problems(variables: &[(&str, &str)]) -> Vec<String> {
@@ -20,7 +22,7 @@ fn problems(variables: &[(&str, &str)]) -> Vec<String> {
 fn defaults() {
     let settings = read(&[("AUTHORIZED_KEYS", KEY), ("SSH_PORT", "")]).expect("good settings");
     assert_eq!(settings.access, [Access::Sshd]);
-    assert_eq!((settings.ssh.port, settings.grace.as_secs()), (22, 25));
+    assert_eq!((settings.ssh.port, settings.grace.as_secs()), (22, 8));
     let settings = read(&[("VSCODE_WEB", "1")]).expect("good settings");
     assert_eq!(settings.access, [Access::Web(Reach::Everybody)]);
     assert_eq!(settings.web.port, 8080);
@@ -47,7 +49,7 @@ fn every_problem_is_reported_at_once() {
 fn variables_of_services_that_are_not_selected_are_no_problem() {
     read(&[("AUTHORIZED_KEYS", KEY), ("VSCODE_WEB_PORT", "http"), ("VSCODE_WEB_AUTH", "maybe")]).expect("no web server");
     read(&[("VSCODE_WEB", "1"), ("SSH_PORT", "x")]).expect("no sshd");
-    let settings = read(&[("CODER_AGENT_TOKEN", "x"), ("AUTHORIZED_KEYS", "nonsense")]).expect("no sshd behind Coder");
+    let settings = read(&[("CODER_AGENT_TOKEN", "x"), CODER, ("AUTHORIZED_KEYS", "nonsense")]).expect("no sshd behind Coder");
     assert_eq!(settings.access, [Access::CoderAgent]);
 }
 
@@ -70,7 +72,7 @@ fn who_may_use_the_web_server() {
     assert!(matches!(auth(&[("VSCODE_WEB_AUTH", "none")]), Ok(WebAuth::Nobody)));
     assert!(matches!(auth(&[("VSCODE_WEB_AUTH", "token")]), Ok(WebAuth::Generated)));
     assert!(matches!(auth(&[("VSCODE_WEB_TOKEN", "0123-abc_")]), Ok(WebAuth::Token(token)) if token.expose() == "0123-abc_"));
-    assert!(matches!(auth(&[("CODER_AGENT_TOKEN", "x")]), Ok(WebAuth::Nobody)));
+    assert!(matches!(auth(&[("CODER_AGENT_TOKEN", "x"), CODER]), Ok(WebAuth::Nobody)));
     let web = ("VSCODE_WEB", "1");
     let table = [
         (vec![web, ("VSCODE_WEB_AUTH", "none"), ("VSCODE_WEB_TOKEN", "01234567")], "leave one of them out"),

@@ -60,7 +60,7 @@ impl Worker {
     pub(crate) fn run(self) -> Result<u8, Failure> {
         let runtime = Runtime::begin()?;
         let sources = Sources::sealed()?;
-        let settings = Settings::read(&sources)?;
+        let settings = Settings::again(&sources);
         let _ = (runtime, settings);
         Err(Failure::new(USAGE, format!("the worker `{}` is not there yet", self.name())))
     }
