@@ -1,7 +1,10 @@
 //! The user whose workspace it is.
 
+mod names;
+
 use crate::failure::{Failure, UNAVAILABLE};
-use crate::settings::hide;
+use crate::files;
+use crate::settings::{Environment, hide};
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist, getgroups, setegid, seteuid, setgroups};
 use std::ffi::{CString, OsString};
 use std::path::{Path, PathBuf};
@@ -21,11 +24,14 @@ pub(crate) struct Account {
     pub(crate) groups: Vec<Gid>,
     pub(crate) home: PathBuf,
     pub(crate) shell: PathBuf,
+    /// What tells programs of this user who it is, where `/etc/passwd` does not.
+    names: Vec<(&'static str, OsString)>,
 }
 
 impl Account {
     /// The workspace's user: `ansible` when root starts the container, else whoever does. An arbitrary uid
-    /// without an entry in `/etc/passwd` has the `home` of the environment.
+    /// without an entry in `/etc/passwd` plays the part of `ansible` as far as names go; its home is that of the
+    /// environment, or else the one of `ansible`.
     ///
     /// # Errors
     /// The image has no user `ansible`.
@@ -35,25 +41,54 @@ impl Account {
         match user.map_err(|error| Failure::system("to read /etc/passwd", error))? {
             Some(user) => Ok(Self::of(user)),
             None if own.is_root() => Err(Failure::new(UNAVAILABLE, format!("this image has no user `{WORKSPACE_USER}`"))),
-            None => Ok(Self {
-                name: own.to_string(),
-                uid: own,
-                gid: Gid::effective(),
-                groups: Vec::new(),
-                home: home.unwrap_or(Path::new("/")).to_owned(),
-                shell: "/bin/sh".into(),
-            }),
+            None => Ok(Self::stranger(own, home)),
         }
+    }
+
+    /// An arbitrary uid.
+    fn stranger(own: Uid, home: Option<&Path>) -> Self {
+        let ansible = User::from_name(WORKSPACE_USER).ok().flatten();
+        // Engines set HOME to `/` for a uid that they do not find in `/etc/passwd`.
+        let given = home.filter(|home| *home != Path::new("/") && files::writable(home).is_ok());
+        let usual = ansible.as_ref().map_or(Path::new("/"), |user| user.dir.as_path());
+        let names = names::variables();
+        Self {
+            name: if names.is_empty() { own.to_string() } else { WORKSPACE_USER.to_owned() },
+            uid: own,
+            gid: Gid::effective(),
+            groups: Vec::new(),
+            home: given.unwrap_or(usual).to_owned(),
+            shell: ansible.as_ref().map_or_else(|| "/bin/sh".into(), |user| user.shell.clone()),
+            names,
+        }
+    }
+
+    /// Whether programs find a name for this user.
+    pub(crate) fn named(&self) -> bool {
+        !self.names.is_empty() || matches!(User::from_uid(self.uid), Ok(Some(_)))
+    }
+
+    /// What tells programs of this user who it is, where `/etc/passwd` does not: they do not start without.
+    pub(crate) fn names(&self) -> Environment {
+        self.names.iter().map(|(name, value)| ((*name).into(), value.clone())).collect()
+    }
+
+    /// Writes down who this user is, for [`Self::names`], in the runtime folder.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn introduce(&self) -> Result<(), Failure> {
+        if self.names.is_empty() { Ok(()) } else { names::write(self) }
     }
 
     fn of(user: User) -> Self {
         let name = CString::new(user.name.as_str()).unwrap_or_default();
         let groups = getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid]);
-        Self { name: user.name, uid: user.uid, gid: user.gid, groups, home: user.dir, shell: user.shell }
+        Self { name: user.name, uid: user.uid, gid: user.gid, groups, home: user.dir, shell: user.shell, names: Vec::new() }
     }
 
     /// The variables that a program of this user finds: `session` and who and where the user is.
-    pub(crate) fn environment(&self, session: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+    pub(crate) fn environment(&self, session: &[(OsString, OsString)]) -> Environment {
         let mut environment = session.to_vec();
         if !environment.iter().any(|(name, _)| name == "PATH") {
             environment.push(("PATH".into(), DEFAULT_PATH.into()));
@@ -65,6 +100,8 @@ impl Account {
             ("SHELL", self.shell.clone().into_os_string()),
         ];
         environment.extend(own.map(|(name, value)| (name.into(), value)));
+        // Behind those of the session, and so before them: what is set last holds.
+        environment.extend(self.names());
         environment
     }
 

@@ -2,8 +2,8 @@
 
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::{AccessFlags, Gid, Uid, faccessat, fchown};
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -34,6 +34,41 @@ pub(crate) fn folder(path: &Path, mode: u32) -> io::Result<()> {
 /// It may not, and why. (`eaccess` of some C libraries guesses from the mode and forgets read-only mounts.)
 pub(crate) fn writable(path: &Path) -> nix::Result<()> {
     faccessat(AT_FDCWD, path, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS)
+}
+
+/// Makes `path` a link to `target`, whatever file or link is there: it is put in place by a rename.
+///
+/// # Errors
+/// Those of the file system; a folder is in the way.
+pub(crate) fn link(target: &Path, path: &Path) -> io::Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{:016x}", random()?));
+    // Nobody knows the name before: in a folder that all may write to, nothing is there already.
+    let beside = path.with_file_name(name);
+    std::os::unix::fs::symlink(target, &beside)?;
+    fs::rename(&beside, path).inspect_err(|_| {
+        // The first error tells more than one of the clean-up.
+        let _ = fs::remove_file(&beside);
+    })
+}
+
+/// 64 bits of the kernel's randomness.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Makes the file `path` a program for everybody.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn executable(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// Writes a file beside its place and renames it, so that nobody ever sees half of it or follows a link.

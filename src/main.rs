@@ -8,6 +8,7 @@
 mod access;
 mod account;
 mod cli;
+mod coder_agent;
 mod failure;
 mod files;
 mod health;
@@ -19,6 +20,7 @@ mod services;
 mod settings;
 mod signals;
 mod supervisor;
+mod tunnel;
 mod worker;
 
 use crate::cli::Command;

@@ -14,6 +14,8 @@ pub(crate) const HOST_KEYS: &str = "/etc/ssh";
 pub(crate) const VSCODE_SERVER: &str = "/opt/vscode-server/bin/code-server";
 /// Coder's code-server.
 pub(crate) const CODE_SERVER: &str = "/opt/code-server/bin/code-server";
+/// VS Code's command line program: tunnels, and a web server that downloads itself.
+pub(crate) const VSCODE_CLI: &str = "/usr/local/bin/code";
 /// The extensions that the image brings along.
 pub(crate) const BAKED_EXTENSIONS: &str = "/opt/vscode-extensions";
 

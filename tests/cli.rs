@@ -32,10 +32,9 @@ fn another_program_is_not_swallowed() {
 }
 
 #[test]
-fn what_this_version_does_not_start_is_an_exit_with_what_works() {
-    let coder = [("CODER_AGENT_TOKEN", "canary"), ("CODER_AGENT_URL", "https://coder.example.com")];
+fn what_this_image_does_not_have_is_an_exit_with_what_works() {
     let table: [(&[(&str, &str)], &str); 2] =
-        [(&[], "does not start the VS Code tunnel"), (&coder, "does not start the Coder agent")];
+        [(&[], "this image has no `/usr/local/bin/code`"), (&[("VSCODE_WEB", "1")], "VSCODE_WEB is set, but this image has neither")];
     for (variables, expected) in table {
         // `check` says what a start says.
         for arguments in [&["check"][..], &[]] {

@@ -1,8 +1,10 @@
 //! The services of a workspace: everything that must be in place before them, and how they are run.
 
+mod coder_agent;
 mod extensions;
 mod sshd;
 mod sshd_files;
+mod tunnel;
 mod vscode_web;
 
 use crate::access::Access;
@@ -35,11 +37,13 @@ pub(crate) fn prepare(settings: &Settings, sources: &Sources, log: &Log) -> Resu
     let account = Account::workspace(settings.home.as_deref())?;
     writable(&account)?;
     let runtime = places::create_runtime()?;
+    account.introduce()?;
     let surroundings = Surroundings { settings, sources, account, runtime, log };
-    let services = settings.access.iter().filter_map(|access| match access {
-        Access::Sshd => Some(sshd::prepare(&surroundings)),
-        Access::Web(reach) => Some(vscode_web::prepare(&surroundings, *reach)),
-        Access::CoderAgent | Access::Tunnel => None,
+    let services = settings.access.iter().map(|access| match access {
+        Access::Sshd => sshd::prepare(&surroundings),
+        Access::Web(reach) => vscode_web::prepare(&surroundings, *reach),
+        Access::CoderAgent => coder_agent::prepare(&surroundings),
+        Access::Tunnel => tunnel::prepare(&surroundings),
     });
     services.collect()
 }
@@ -52,12 +56,9 @@ pub(crate) fn available(settings: &Settings) -> Result<(), Failure> {
     let mut problems = Vec::new();
     for access in &settings.access {
         match access {
-            Access::CoderAgent => {
-                problems.push("CODER_AGENT_TOKEN is set, but this version does not start the Coder agent".to_owned())
-            }
-            Access::Tunnel => problems.push(
-                "neither AUTHORIZED_KEYS nor VSCODE_WEB is set, but this version does not start the VS Code tunnel".to_owned(),
-            ),
+            // It is downloaded.
+            Access::CoderAgent => {}
+            Access::Tunnel => problems.extend(tunnel::missing()),
             Access::Web(_) => problems.extend(vscode_web::missing()),
             Access::Sshd => problems.extend(sshd::missing()),
         }
@@ -72,13 +73,15 @@ pub(crate) fn available(settings: &Settings) -> Result<(), Failure> {
 fn starts() -> Vec<String> {
     let web = vscode_web::missing().is_none();
     let sshd = sshd::missing().is_none();
+    let tunnel = tunnel::missing().is_none();
     let lines = [
         (sshd, "AUTHORIZED_KEYS=\"ssh-ed25519 AAAA…\" starts sshd on port 22"),
         (web, "VSCODE_WEB=1 starts VS Code in the browser on port 8080"),
         (sshd && web, "VSCODE_WEB=1 and AUTHORIZED_KEYS start both"),
+        (tunnel, "neither of them starts the VS Code tunnel"),
+        (true, "CODER_AGENT_TOKEN and CODER_AGENT_URL start the agent of a Coder workspace"),
     ];
-    let works: Vec<_> = lines.into_iter().filter(|(works, _)| *works).map(|(_, line)| line.to_owned()).collect();
-    if works.is_empty() { vec!["nothing can be started here".to_owned()] } else { works }
+    lines.into_iter().filter(|(works, _)| *works).map(|(_, line)| line.to_owned()).collect()
 }
 
 /// Checks that the folders that programs write to can be written to, and names all that cannot.
@@ -111,4 +114,10 @@ fn main_policy(steps: usize, patience: Duration) -> Policy {
         stable: Duration::from_secs(60),
     };
     Policy { role: Role::Main, steps, probed: true, once: false, autostart: true, gate: None, restart, patience }
+}
+
+/// The policy of a service that gives access with the help of others: their failures are no reason to end.
+fn outside_policy(steps: usize, patience: Duration) -> Policy {
+    let policy = main_policy(steps, patience);
+    Policy { restart: Restart { limit: None, longest: Duration::from_secs(60), ..policy.restart }, ..policy }
 }

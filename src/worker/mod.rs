@@ -9,11 +9,12 @@ mod report;
 mod runtime;
 
 pub(crate) use report::{LEVELS, Told};
-pub(crate) use runtime::{Finished, Runtime, Stopped, Trouble};
+pub(crate) use runtime::{Finished, Runtime, Stopped, Trouble, ended};
 
 use crate::failure::{Failure, USAGE};
 use crate::process::Program;
 use crate::settings::{Settings, Sources};
+use crate::{coder_agent, tunnel};
 
 /// The workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(crate) enum Worker {
     CoderAgent,
     /// Registers and runs the GitHub runner.
     Runner,
+    /// Logs the VS Code tunnel in and runs it.
+    Tunnel,
 }
 
 impl Worker {
@@ -33,12 +36,13 @@ impl Worker {
             Self::Repository => "repository",
             Self::CoderAgent => "coder-agent",
             Self::Runner => "runner",
+            Self::Tunnel => "tunnel",
         }
     }
 
     /// The worker called `name`.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Repository, Self::CoderAgent, Self::Runner].into_iter().find(|worker| worker.name() == name)
+        [Self::Repository, Self::CoderAgent, Self::Runner, Self::Tunnel].into_iter().find(|worker| worker.name() == name)
     }
 
     /// The worker as a program of a service; of the secrets it gets those in `secrets`.
@@ -61,7 +65,10 @@ impl Worker {
         let runtime = Runtime::begin()?;
         let sources = Sources::sealed()?;
         let settings = Settings::again(&sources);
-        let _ = (runtime, settings);
-        Err(Failure::new(USAGE, format!("the worker `{}` is not there yet", self.name())))
+        match self {
+            Self::CoderAgent => coder_agent::run(runtime, &settings, &sources),
+            Self::Tunnel => tunnel::run(runtime, &settings),
+            Self::Repository | Self::Runner => Err(Failure::new(USAGE, format!("the worker `{}` is not there yet", self.name()))),
+        }
     }
 }
