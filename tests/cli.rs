@@ -33,8 +33,10 @@ fn another_program_is_not_swallowed() {
 
 #[test]
 fn what_this_image_does_not_have_is_an_exit_with_what_works() {
-    let table: [(&[(&str, &str)], &str); 2] =
-        [(&[], "this image has no `/usr/local/bin/code`"), (&[("VSCODE_WEB", "1")], "VSCODE_WEB is set, but this image has neither")];
+    let table: [(&[(&str, &str)], &str); 2] = [
+        (&[], "this image has no `/usr/local/bin/code`"),
+        (&[("VSCODE_WEB", "1")], "VSCODE_WEB is set, but this image has neither"),
+    ];
     for (variables, expected) in table {
         // `check` says what a start says.
         for arguments in [&["check"][..], &[]] {
