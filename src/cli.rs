@@ -9,6 +9,7 @@ use crate::settings::{Settings, Sources, VARIABLES};
 use crate::worker::Worker;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Health,
     /// The entrypoint's own; not in the help.
     Worker(Worker),
+    /// With a folder in place of `PERSIST_DIR`.
+    Persist(Option<PathBuf>),
     Help,
     Version,
 }
@@ -34,10 +37,12 @@ impl Command {
             ["check"] => Ok(Self::Check),
             ["health"] => Ok(Self::Health),
             ["worker", name] if let Some(worker) = Worker::named(name) => Ok(Self::Worker(worker)),
+            ["persist"] => Ok(Self::Persist(None)),
+            ["persist", folder] if !folder.starts_with('-') => Ok(Self::Persist(Some(folder.into()))),
             ["--help" | "-h" | "help"] => Ok(Self::Help),
             ["--version" | "-V"] => Ok(Self::Version),
             _ => Err(Failure::new(USAGE, format!("`{}` is no command of the entrypoint", arguments.join(" ")))
-                .hint("without a command it runs the workspace; `check`, `health`, `--help` and `--version` are known")
+                .hint("without a command it runs the workspace; `check`, `health`, `persist`, `--help` and `--version` are known")
                 .hint("another program instead of the workspace: `docker run --entrypoint PROGRAM …`")),
         }
     }
@@ -91,6 +96,7 @@ fn help_text() -> String {
            (none)     run the workspace\n  \
            check      try the variables and say what would run\n  \
            health     0 when every service serves, otherwise 1\n  \
+           persist    link what is kept of the home into PERSIST_DIR, or into the folder given\n  \
            --help     this text\n  \
            --version  the version\n\n\
          Variables (empty is unset):\n",

@@ -14,6 +14,7 @@ mod files;
 mod health;
 mod http;
 mod log;
+mod persistence;
 mod places;
 mod process;
 mod services;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Ok(Command::Check) => cli::check(&log),
         Ok(Command::Health) => health::ask(&log),
         Ok(Command::Worker(worker)) => worker.run(),
+        Ok(Command::Persist(folder)) => persistence::by_hand(folder, &log),
         Ok(Command::Help) => cli::help(&log),
         Ok(Command::Version) => cli::version(&log),
         Err(failure) => Err(failure),

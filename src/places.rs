@@ -10,6 +10,8 @@ pub(crate) const SSH_KEYGEN: &str = "/usr/bin/ssh-keygen";
 /// The privilege separation folder that is compiled into Debian's sshd.
 pub(crate) const SSHD_RUN: &str = "/run/sshd";
 pub(crate) const HOST_KEYS: &str = "/etc/ssh";
+/// In the runtime folder: host keys that are not in the usual place.
+pub(crate) const OWN_HOST_KEYS: &str = "host_keys";
 /// Microsoft's VS Code server.
 pub(crate) const VSCODE_SERVER: &str = "/opt/vscode-server/bin/code-server";
 /// Coder's code-server.

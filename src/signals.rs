@@ -1,6 +1,7 @@
 //! Signals as something to read: blocked for good, and taken from a descriptor.
 
 use crate::failure::Failure;
+use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -35,6 +36,16 @@ impl Signals {
         let info = self.descriptor.read_signal().ok().flatten()?;
         Signal::try_from(info.ssi_signo as i32).ok()
     }
+}
+
+/// Whether a signal that asks for a stop waits to be read: for work before there is anything to stop.
+pub(crate) fn stop_is_pending() -> bool {
+    // SAFETY: a set of signals may begin as any bytes; `sigpending` writes all of it.
+    let mut pending: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `pending` is valid for the whole call.
+    let asked = unsafe { libc::sigpending(&mut pending) };
+    // SAFETY: as above; the signals are valid ones.
+    asked == 0 && STOPS.into_iter().any(|signal| unsafe { libc::sigismember(&pending, signal as i32) } == 1)
 }
 
 impl AsFd for Signals {

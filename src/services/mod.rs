@@ -7,13 +7,15 @@ mod sshd_files;
 mod tunnel;
 mod vscode_web;
 
+pub(crate) use sshd::keep_host_keys;
+
 use crate::access::Access;
 use crate::account::Account;
 use crate::failure::{Failure, UNAVAILABLE};
 use crate::log::Log;
 use crate::settings::{Settings, Sources};
 use crate::supervisor::{Policy, Restart, Role, Service};
-use crate::{files, places};
+use crate::{files, persistence, places};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +38,10 @@ pub(crate) fn prepare(settings: &Settings, sources: &Sources, log: &Log) -> Resu
     available(settings)?;
     let account = Account::workspace(settings.home.as_deref())?;
     writable(&account)?;
+    if let Some(volume) = &settings.persist {
+        // What is not kept is said; a workspace without it is of more use than none.
+        persistence::keep(volume, &account, log);
+    }
     let runtime = places::create_runtime()?;
     account.introduce()?;
     let surroundings = Surroundings { settings, sources, account, runtime, log };

@@ -3,8 +3,11 @@
 use super::sshd_files::{AuthorizedKeys, Config};
 use super::{Surroundings, main_policy};
 use crate::failure::{Failure, SYSTEM, UNAVAILABLE};
+use crate::persistence::HostKeys;
 use crate::process::Program;
+use crate::settings::Settings;
 use crate::supervisor::{Probe, Service, Shown, Step};
+use crate::worker::{Report, Worker};
 use crate::{account, files, places};
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
@@ -37,7 +40,7 @@ pub(super) fn prepare(on: &Surroundings<'_>) -> Result<Service, Failure> {
     files::folder(Path::new(places::SSHD_RUN), 0o755)
         .map_err(|error| Failure::system(format!("the folder `{}`", places::SSHD_RUN), error))?;
     on.account.act(|| authorize(on))?;
-    let folder = host_key_folder(on)?;
+    let (folder, volume) = host_key_folder(on)?;
     let missing = missing_host_keys(&folder)?;
     let host_keys = OFFERED.map(|kind| host_key(&folder, kind)).into_iter();
     let host_keys = host_keys.filter(|path| path.exists() || missing.iter().any(|(_, missing)| missing == path)).collect();
@@ -63,7 +66,9 @@ pub(super) fn prepare(on: &Surroundings<'_>) -> Result<Service, Failure> {
         Step { program: program(places::SSH_KEYGEN, arguments.collect()), makes: Some(path) }
     });
     let check = Step { program: program(places::SSHD, vec!["-t".into(), "-f".into(), path.clone().into()]), makes: None };
-    let steps: Vec<_> = generate.chain([check]).collect();
+    // Keys that were made just now are kept, should there be a volume to keep them on.
+    let keep = volume.then(|| Step { program: Worker::HostKeys.program(on.sources, &[]), makes: None });
+    let steps: Vec<_> = generate.chain(keep).chain([check]).collect();
     Ok(Service {
         name: "sshd",
         policy: main_policy(steps.len(), Duration::from_secs(5)),
@@ -115,17 +120,66 @@ fn authorize(on: &Surroundings<'_>) -> Result<(), Failure> {
     files::write(&path, text.as_bytes(), 0o600, None).map_err(refused)
 }
 
-/// Where host keys are: `/etc/ssh`, or where the root is read-only a folder that lives as long as the container.
-fn host_key_folder(on: &Surroundings<'_>) -> Result<PathBuf, Failure> {
+/// Where host keys are, and whether they are kept on a volume: `/etc/ssh`, or a folder that lives as long as the
+/// container, where the root is read-only or the keys are copies of those on the volume.
+fn host_key_folder(on: &Surroundings<'_>) -> Result<(PathBuf, bool), Failure> {
     let usual = PathBuf::from(places::HOST_KEYS);
+    let own = on.runtime.join(places::OWN_HOST_KEYS);
+    let make = || {
+        let made = files::folder(&own, 0o700);
+        made.map_err(|error| Failure::system(format!("the folder `{}`", own.display()), error))
+    };
+    if let Some(volume) = &on.settings.persist {
+        match HostKeys::open(volume, &on.account) {
+            Ok(keys) => {
+                make()?;
+                if keys.is_users() {
+                    let name = &on.account.name;
+                    on.log.service(
+                        "warning",
+                        "sshd",
+                        &format!("the volume gives root no rights of its own: `{name}` can read the host keys"),
+                    );
+                }
+                // Those of an image or a start without a volume, unless it has its own.
+                let names = OFFERED.map(|kind| format!("ssh_host_{kind}_key"));
+                for name in &names {
+                    if let Ok(key) = fs::read(usual.join(name)) {
+                        let path = own.join(name);
+                        files::write(&path, &key, 0o600, None)
+                            .map_err(|error| Failure::system(format!("to write `{}`", path.display()), error))?;
+                    }
+                }
+                for problem in keys.restore(names.iter().map(String::as_str), &own) {
+                    on.log.service("error", "sshd", &format!("PERSIST_DIR: {problem}: a new one is made"));
+                }
+                return Ok((own, true));
+            }
+            Err(problem) => on.log.service("error", "sshd", &format!("PERSIST_DIR: the host keys are not kept: {problem}")),
+        }
+    }
     let present = GENERATED.iter().all(|kind| host_key(&usual, kind).exists());
     if present || files::writable(&usual).is_ok() {
-        return Ok(usual);
+        return Ok((usual, false));
     }
     on.log.service("warning", "sshd", "`/etc/ssh` cannot be written to: the host keys are new at every start of the container");
-    let folder = on.runtime.join("host_keys");
-    files::folder(&folder, 0o700).map_err(|error| Failure::system(format!("the folder `{}`", folder.display()), error))?;
-    Ok(folder)
+    make()?;
+    Ok((own, false))
+}
+
+/// The worker `host-keys`: copies the keys that were made at this start to the volume.
+pub(crate) fn keep_host_keys(settings: &Settings, report: &Report) -> Result<u8, Failure> {
+    let account = account::Account::workspace(settings.home.as_deref())?;
+    if let Some(volume) = &settings.persist {
+        let names = OFFERED.map(|kind| format!("ssh_host_{kind}_key"));
+        let own = places::runtime().join(places::OWN_HOST_KEYS);
+        let saved = HostKeys::open(volume, &account).and_then(|keys| keys.save(names.iter().map(String::as_str), &own));
+        if let Err(problem) = saved {
+            report.error(format!("PERSIST_DIR: the host keys are not kept: {problem}"));
+        }
+    }
+    // sshd starts with keys that nobody keeps too.
+    Ok(0)
 }
 
 fn host_key(folder: &Path, kind: &str) -> PathBuf {

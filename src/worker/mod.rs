@@ -8,11 +8,12 @@
 mod report;
 mod runtime;
 
-pub(crate) use report::{LEVELS, Told};
+pub(crate) use report::{LEVELS, Report, Told};
 pub(crate) use runtime::{Finished, Runtime, Stopped, Trouble, ended};
 
 use crate::failure::{Failure, USAGE};
 use crate::process::Program;
+use crate::services;
 use crate::settings::{Settings, Sources};
 use crate::{coder_agent, tunnel};
 
@@ -27,6 +28,8 @@ pub(crate) enum Worker {
     Runner,
     /// Logs the VS Code tunnel in and runs it.
     Tunnel,
+    /// Keeps the host keys of sshd on the volume.
+    HostKeys,
 }
 
 impl Worker {
@@ -37,12 +40,14 @@ impl Worker {
             Self::CoderAgent => "coder-agent",
             Self::Runner => "runner",
             Self::Tunnel => "tunnel",
+            Self::HostKeys => "host-keys",
         }
     }
 
     /// The worker called `name`.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Repository, Self::CoderAgent, Self::Runner, Self::Tunnel].into_iter().find(|worker| worker.name() == name)
+        const ALL: [Worker; 5] = [Worker::Repository, Worker::CoderAgent, Worker::Runner, Worker::Tunnel, Worker::HostKeys];
+        ALL.into_iter().find(|worker| worker.name() == name)
     }
 
     /// The worker as a program of a service; of the secrets it gets those in `secrets`.
@@ -66,6 +71,7 @@ impl Worker {
         let sources = Sources::sealed()?;
         let settings = Settings::again(&sources);
         match self {
+            Self::HostKeys => services::keep_host_keys(&settings, &runtime.report),
             Self::CoderAgent => coder_agent::run(runtime, &settings, &sources),
             Self::Tunnel => tunnel::run(runtime, &settings),
             Self::Repository | Self::Runner => Err(Failure::new(USAGE, format!("the worker `{}` is not there yet", self.name()))),
