@@ -2,6 +2,7 @@
 
 use crate::access::{Access, Reach};
 use crate::account::WORKSPACE_USER;
+use crate::client::Order;
 use crate::failure::{Failure, SETTINGS, SYSTEM, UNAVAILABLE, USAGE};
 use crate::log::Log;
 use crate::services;
@@ -17,6 +18,14 @@ pub(crate) enum Command {
     Run,
     Check,
     Health,
+    Status {
+        as_json: bool,
+    },
+    Order(Order, String),
+    Logs {
+        service: String,
+        follow: bool,
+    },
     /// The entrypoint's own; not in the help.
     Worker(Worker),
     /// With a folder in place of `PERSIST_DIR`.
@@ -35,14 +44,21 @@ impl Command {
         match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [] => Ok(Self::Run),
             ["check"] => Ok(Self::Check),
-            ["health"] => Ok(Self::Health),
+            ["health" | "healthcheck"] => Ok(Self::Health),
+            ["status"] => Ok(Self::Status { as_json: false }),
+            ["status", "--json"] => Ok(Self::Status { as_json: true }),
+            [word, service] if let Some(order) = Order::named(word) => Ok(Self::Order(order, service.to_owned())),
+            ["logs", "-f" | "--follow", service] | ["logs", service, "-f" | "--follow"] => {
+                Ok(Self::Logs { service: service.to_owned(), follow: true })
+            }
+            ["logs", service] => Ok(Self::Logs { service: service.to_owned(), follow: false }),
             ["worker", name] if let Some(worker) = Worker::named(name) => Ok(Self::Worker(worker)),
             ["persist"] => Ok(Self::Persist(None)),
             ["persist", folder] if !folder.starts_with('-') => Ok(Self::Persist(Some(folder.into()))),
             ["--help" | "-h" | "help"] => Ok(Self::Help),
             ["--version" | "-V"] => Ok(Self::Version),
             _ => Err(Failure::new(USAGE, format!("`{}` is no command of the entrypoint", arguments.join(" ")))
-                .hint("without a command it runs the workspace; `check`, `health`, `persist`, `--help` and `--version` are known")
+                .hint("without a command it runs the workspace; `entrypoint --help` lists the commands")
                 .hint("another program instead of the workspace: `docker run --entrypoint PROGRAM …`")),
         }
     }
@@ -93,12 +109,15 @@ fn help_text() -> String {
         "PID 1 of a workspace: starts, supervises and stops its services.\n\n\
          Usage: entrypoint [COMMAND]\n\n\
          Commands:\n  \
-           (none)     run the workspace\n  \
-           check      try the variables and say what would run\n  \
-           health     0 when every service serves, otherwise 1\n  \
-           persist    link what is kept of the home into PERSIST_DIR, or into the folder given\n  \
-           --help     this text\n  \
-           --version  the version\n\n\
+           (none)                      run the workspace\n  \
+           check                       try the variables and say what would run\n  \
+           status [--json]             what runs here, since when, and what it is doing\n  \
+           start|stop|restart SERVICE  one service, while the others run on\n  \
+           logs [-f] SERVICE           the last lines of a service, and with -f those to come\n  \
+           persist [FOLDER]            link what is kept of the home into PERSIST_DIR, or into FOLDER\n  \
+           healthcheck                 0 when everything that gives access serves, otherwise 1\n  \
+           --help                      this text\n  \
+           --version                   the version\n\n\
          Variables (empty is unset):\n",
     );
     let width = VARIABLES.iter().map(|variable| variable.name.len()).max().unwrap_or_default();
@@ -119,7 +138,7 @@ fn help_text() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, help_text};
+    use super::{Command, Order, help_text};
     use crate::failure::USAGE;
     use crate::settings::VARIABLES;
 
@@ -131,6 +150,12 @@ mod tests {
     fn commands() {
         assert_eq!(parse(&[]), Ok(Command::Run));
         assert_eq!(parse(&["health"]), Ok(Command::Health));
+        assert_eq!(parse(&["healthcheck"]), Ok(Command::Health));
+        assert_eq!(parse(&["status", "--json"]), Ok(Command::Status { as_json: true }));
+        assert_eq!(parse(&["restart", "web"]), Ok(Command::Order(Order::Restart, "web".into())));
+        let follow = Command::Logs { service: "web".into(), follow: true };
+        assert_eq!(parse(&["logs", "-f", "web"]), Ok(follow));
+        assert_eq!(parse(&["logs"]), Err(USAGE));
         assert_eq!(parse(&["check"]), Ok(Command::Check));
         assert_eq!(parse(&["--help"]), Ok(Command::Help));
         assert_eq!(parse(&["bash"]), Err(USAGE));

@@ -1,7 +1,11 @@
 //! The only place that writes to standard output and standard error.
 
+mod outlet;
+
+use outlet::Outlet;
+use std::cell::{Ref, RefCell};
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 /// How log lines look (`LOG_FORMAT`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,85 +17,166 @@ pub(crate) enum Format {
 }
 
 /// Where events go: one line each, on standard error, where container engines collect them with a time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Log {
     format: Format,
+    /// In PID 1, which must not wait for whoever reads its log.
+    outlet: RefCell<Option<Outlet>>,
 }
 
 impl Log {
     pub(crate) fn new(format: Format) -> Self {
-        Self { format }
+        Self { format, outlet: RefCell::new(None) }
+    }
+
+    /// From now on, writing does not wait: what cannot be written at once is written by [`Log::flush`].
+    pub(crate) fn never_wait(&self) {
+        self.outlet.borrow_mut().get_or_insert_with(Outlet::open);
     }
 
     pub(crate) fn info(&self, message: &str) {
-        self.line("info", None, message);
+        self.line(Line { level: "info", message, ..Line::default() });
     }
 
     pub(crate) fn warning(&self, message: &str) {
-        self.line("warning", None, message);
+        self.line(Line { level: "warning", message, ..Line::default() });
     }
 
     pub(crate) fn error(&self, message: &str) {
-        self.line("error", None, message);
+        self.line(Line { level: "error", message, ..Line::default() });
     }
 
     pub(crate) fn hint(&self, message: &str) {
-        self.line("hint", None, message);
+        self.line(Line { level: "hint", message, ..Line::default() });
     }
 
     /// An event of one service.
     pub(crate) fn service(&self, level: &str, service: &str, message: &str) {
-        self.line(level, Some(service), message);
+        self.line(Line { level, service: Some(service), message, ..Line::default() });
+    }
+
+    /// Something that a person has to see: framed.
+    pub(crate) fn prominent(&self, service: &str, message: &str) {
+        self.line(Line { level: "info", service: Some(service), prominent: true, message, ..Line::default() });
+    }
+
+    /// A line that a service wrote to its `stream`.
+    pub(crate) fn output(&self, service: &str, stream: &str, message: &str) {
+        self.line(Line { level: "info", service: Some(service), stream: Some(stream), message, ..Line::default() });
     }
 
     /// A document that was asked for (help, version, health): standard output, as it is.
     pub(crate) fn answer(&self, text: &str) {
         // Nobody listens any more: nothing to be done about it.
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        let _ = self.pass(text.as_bytes());
     }
 
-    fn line(&self, level: &str, service: Option<&str>, message: &str) {
-        let line = render(self.format, level, service, message);
-        // A closed log must not end PID 1.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+    /// A part of an answer that comes bit by bit.
+    ///
+    /// # Errors
+    /// Nobody listens any more.
+    pub(crate) fn pass(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout();
+        stdout.write_all(bytes).and_then(|()| stdout.flush())
+    }
+
+    /// Writes what waits to be written, as far as that can be done now.
+    pub(crate) fn flush(&self) {
+        let lost = self.outlet.borrow_mut().as_mut().and_then(|outlet| {
+            outlet.flush();
+            outlet.lost()
+        });
+        if let Some(lost) = lost {
+            self.warning(&format!("{lost} lines of this log were dropped, because nobody read it"));
+        }
+    }
+
+    /// What waits to be written, and on what.
+    pub(crate) fn outlet(&self) -> Ref<'_, Option<Outlet>> {
+        self.outlet.borrow()
+    }
+
+    fn line(&self, line: Line<'_>) {
+        let line = render(self.format, line);
+        match self.outlet.borrow_mut().as_mut() {
+            Some(outlet) => outlet.push(line.as_bytes()),
+            // A closed log must not end anything.
+            None => drop(io::stderr().write_all(line.as_bytes())),
+        }
     }
 }
 
-/// One line, with its newline, written in one piece so that lines of children do not mix into it.
-fn render(format: Format, level: &str, service: Option<&str>, message: &str) -> String {
-    let mut line = String::with_capacity(message.len() + 64);
+/// What a line says.
+#[derive(Debug, Clone, Copy, Default)]
+struct Line<'a> {
+    level: &'a str,
+    service: Option<&'a str>,
+    /// For what a service wrote by itself.
+    stream: Option<&'a str>,
+    prominent: bool,
+    message: &'a str,
+}
+
+/// One line, with its newline, written in one piece so that lines of others do not mix into it.
+fn render(format: Format, line: Line<'_>) -> String {
     match format {
-        Format::Text => {
-            line.push_str("gantry: ");
-            if level != "info" {
-                line.push_str(level);
-                line.push_str(": ");
-            }
-            if let Some(service) = service {
-                line.push_str(service);
-                line.push_str(": ");
-            }
-            // A log line is one line, whatever a value holds.
-            line.extend(message.chars().map(|c| if c.is_control() { ' ' } else { c }));
-        }
-        Format::Json => {
-            line.push_str("{\"level\":");
-            quote(level, &mut line);
-            if let Some(service) = service {
-                line.push_str(",\"service\":");
-                quote(service, &mut line);
-            }
-            line.push_str(",\"message\":");
-            quote(message, &mut line);
-            line.push('}');
+        Format::Text if line.prominent => framed(line),
+        Format::Text => text(line),
+        Format::Json => json(line),
+    }
+}
+
+fn text(line: Line<'_>) -> String {
+    let mut text = String::with_capacity(line.message.len() + 64);
+    // What services write stands behind their own name.
+    if line.stream.is_none() {
+        text.push_str("gantry: ");
+    }
+    if line.level != "info" {
+        text.push_str(line.level);
+        text.push_str(": ");
+    }
+    if let Some(service) = line.service {
+        text.push_str(service);
+        text.push_str(": ");
+    }
+    // A log line is one line, whatever a value holds.
+    text.extend(line.message.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }));
+    text.push('\n');
+    text
+}
+
+/// The message between two rules.
+fn framed(line: Line<'_>) -> String {
+    let longest = line.message.lines().map(|part| part.chars().count()).max().unwrap_or_default();
+    let rule = "=".repeat(longest.clamp(20, 100));
+    let lines = [rule.as_str()].into_iter().chain(line.message.lines()).chain([rule.as_str()]);
+    lines.map(|message| text(Line { message, ..line })).collect()
+}
+
+fn json(line: Line<'_>) -> String {
+    let mut text = String::with_capacity(line.message.len() + 80);
+    text.push_str("{\"level\":");
+    quote(line.level, &mut text);
+    for (name, value) in [("service", line.service), ("stream", line.stream)] {
+        if let Some(value) = value {
+            text.push_str(",\"");
+            text.push_str(name);
+            text.push_str("\":");
+            quote(value, &mut text);
         }
     }
-    line.push('\n');
-    line
+    if line.prominent {
+        text.push_str(",\"prominent\":true");
+    }
+    text.push_str(",\"message\":");
+    quote(line.message, &mut text);
+    text.push_str("}\n");
+    text
 }
 
 /// Appends `text` as a JSON string.
-fn quote(text: &str, into: &mut String) {
+pub(crate) fn quote(text: &str, into: &mut String) {
     into.push('"');
     for c in text.chars() {
         match c {
@@ -110,15 +195,39 @@ fn quote(text: &str, into: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Format, render};
+    use super::{Format, Line, render};
 
     #[test]
     fn a_line_is_one_line_in_both_formats() {
-        assert_eq!(render(Format::Text, "info", Some("sshd"), "ready"), "gantry: sshd: ready\n");
-        assert_eq!(render(Format::Text, "error", None, "a\nb"), "gantry: error: a b\n");
+        let line = Line { level: "info", service: Some("sshd"), message: "ready", ..Line::default() };
+        assert_eq!(render(Format::Text, line), "gantry: sshd: ready\n");
+        let line = Line { level: "error", message: "a\nb", ..Line::default() };
+        assert_eq!(render(Format::Text, line), "gantry: error: a b\n");
+        let line = Line { level: "info", service: Some("sshd"), message: "a \"b\"\n\\\u{1b}", ..Line::default() };
         assert_eq!(
-            render(Format::Json, "info", Some("sshd"), "a \"b\"\n\\\u{1b}"),
+            render(Format::Json, line),
             "{\"level\":\"info\",\"service\":\"sshd\",\"message\":\"a \\\"b\\\"\\n\\\\\\u001b\"}\n"
+        );
+    }
+
+    #[test]
+    fn what_services_write_is_told_from_what_is_said_of_them() {
+        let line = Line { level: "info", service: Some("sshd"), stream: Some("stderr"), message: "Accepted", ..Line::default() };
+        assert_eq!(render(Format::Text, line), "sshd: Accepted\n");
+        assert_eq!(
+            render(Format::Json, line),
+            "{\"level\":\"info\",\"service\":\"sshd\",\"stream\":\"stderr\",\"message\":\"Accepted\"}\n"
+        );
+    }
+
+    #[test]
+    fn what_has_to_be_seen_stands_out() {
+        let line = Line { level: "info", service: Some("t"), prominent: true, message: "code ABCD", ..Line::default() };
+        let rule = "=".repeat(20);
+        assert_eq!(render(Format::Text, line), format!("gantry: t: {rule}\ngantry: t: code ABCD\ngantry: t: {rule}\n"));
+        assert_eq!(
+            render(Format::Json, line),
+            "{\"level\":\"info\",\"service\":\"t\",\"prominent\":true,\"message\":\"code ABCD\"}\n"
         );
     }
 }

@@ -8,10 +8,10 @@
 mod access;
 mod account;
 mod cli;
+mod client;
 mod coder_agent;
 mod failure;
 mod files;
-mod health;
 mod http;
 mod log;
 mod persistence;
@@ -35,7 +35,10 @@ fn main() -> ExitCode {
     let ended = match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run) => run(&log),
         Ok(Command::Check) => cli::check(&log),
-        Ok(Command::Health) => health::ask(&log),
+        Ok(Command::Health) => client::health(&log),
+        Ok(Command::Status { as_json }) => client::status(as_json, &log),
+        Ok(Command::Order(order, service)) => client::order(order, &service, &log),
+        Ok(Command::Logs { service, follow }) => client::logs(&service, follow, &log),
         Ok(Command::Worker(worker)) => worker.run(),
         Ok(Command::Persist(folder)) => persistence::by_hand(folder, &log),
         Ok(Command::Help) => cli::help(&log),
@@ -53,5 +56,5 @@ fn run(log: &Log) -> Result<u8, Failure> {
     let settings = Settings::read(&sources)?;
     settings.say(log);
     let services = services::prepare(&settings, &sources, log)?;
-    supervisor::run(services, signals, settings.grace, log)
+    supervisor::run(services, signals, &settings, log)
 }

@@ -33,6 +33,18 @@ pub(crate) fn control() -> PathBuf {
     runtime().join("control.sock")
 }
 
+/// Where the socket of the running entrypoint may be, as a caller sees it: root's, its own, and for root that of the
+/// user whom the container was started as.
+pub(crate) fn controls() -> Vec<PathBuf> {
+    let mut runtimes = vec!["/run/gantry".to_owned(), format!("/tmp/gantry-{}", Uid::effective())];
+    if Uid::effective().is_root() {
+        let status = std::fs::read_to_string("/proc/1/status").unwrap_or_default();
+        let user = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_ascii_whitespace().next());
+        runtimes.extend(user.map(|user| format!("/tmp/gantry-{user}")));
+    }
+    runtimes.into_iter().map(|runtime| PathBuf::from(runtime).join("control.sock")).collect()
+}
+
 /// Creates the runtime folder.
 ///
 /// # Errors

@@ -57,6 +57,8 @@ pub(crate) struct Program {
     pub(crate) folder: PathBuf,
     /// Only for the entrypoint's own workers: what they get in a sealed memory file.
     pub(crate) secrets: Secrets,
+    /// Only for the entrypoint's own workers: whether they get a pipe to tell PID 1 what happens.
+    pub(crate) reports: bool,
     /// Neither it nor its children ever gain rights (`PR_SET_NO_NEW_PRIVS`): no sudo.
     pub(crate) no_new_privileges: bool,
     /// Killed when the process that starts it ends. For children of workers: PID 1 outlives everybody.

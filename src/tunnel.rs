@@ -30,15 +30,15 @@ pub(crate) fn data(home: &Path) -> PathBuf {
 ///
 /// # Errors
 /// There is no user to run it as.
-pub(crate) fn run(mut runtime: Runtime, settings: &Settings) -> Result<u8, Failure> {
+pub(crate) fn run(runtime: &mut Runtime, settings: &Settings) -> Result<u8, Failure> {
     let account = Account::workspace(settings.home.as_deref())?;
     let cli = Cli { account, settings };
-    if let Err(Stopped) = cli.log_in(&mut runtime) {
+    if let Err(Stopped) = cli.log_in(runtime) {
         return Ok(0);
     }
     runtime.report.doing("connects");
     let name = settings.tunnel.name.as_str();
-    let end = cli.run(&mut runtime, &["tunnel", "--accept-server-license-terms", "--name", name], true);
+    let end = cli.run(runtime, &["tunnel", "--accept-server-license-terms", "--name", name], true);
     Ok(end.map_or(126, End::exit_code))
 }
 

@@ -47,13 +47,13 @@ pub(crate) fn token_file() -> PathBuf {
 ///
 /// # Errors
 /// The settings do not ask for an agent.
-pub(crate) fn run(mut runtime: Runtime, settings: &Settings, sources: &Sources) -> Result<u8, Failure> {
+pub(crate) fn run(runtime: &mut Runtime, settings: &Settings, sources: &Sources) -> Result<u8, Failure> {
     let coder = settings.coder.as_ref().ok_or_else(|| Failure::new(SETTINGS, format!("{TOKEN} is not set")))?;
     let account = Account::workspace(settings.home.as_deref())?;
     let url = format!("{}/bin/{}", coder.url, checks::file_name());
     let (mut before, mut same) = (String::new(), 0);
     for tried in 0.. {
-        let mut attempt = Attempt { runtime: &mut runtime, settings, sources, account: &account, url: &url };
+        let mut attempt = Attempt { runtime, settings, sources, account: &account, url: &url };
         let problem = match attempt.make() {
             Ok(()) => return Ok(0),
             Err(Problem::Stopped) => return Ok(1),

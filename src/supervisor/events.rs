@@ -44,6 +44,28 @@ pub(crate) struct Policy {
     pub(crate) patience: Duration,
 }
 
+/// What somebody wants of one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Start,
+    Stop,
+    Restart,
+}
+
+/// What an order comes to, at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Starts,
+    Stops,
+    Restarts,
+    /// There was nothing to start.
+    RunsAlready,
+    /// There was nothing to stop.
+    DoesNotRun,
+    /// The container itself is stopping.
+    TooLate,
+}
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -53,7 +75,9 @@ pub(crate) enum Event {
     Ended(usize, End),
     /// Service `0` answers.
     Ready(usize),
-    /// Somebody asked for a stop; `hurry` when they will not wait.
+    /// Somebody wants something of service `0`.
+    Ordered(usize, Order),
+    /// Somebody asked for a stop of everything; `hurry` when they will not wait.
     Stop { hurry: bool },
     /// No child is left.
     Alone,
@@ -78,6 +102,8 @@ pub(crate) enum Action {
     Exit(u8),
     /// Tell.
     Say(Note),
+    /// Tell whoever gave the order.
+    Answer(Answer),
 }
 
 /// What is told about service `0` (or the whole).
@@ -87,8 +113,11 @@ pub(crate) enum Note {
     Ended(usize, End),
     Stopped(usize, End),
     StepFailed(usize, usize, End),
+    Done(usize),
     Again(usize, Duration),
     GivenUp(usize),
+    /// Those after it have waited for it long enough.
+    Overslept(usize),
     Stopping,
     Overdue(usize),
     Leftovers,
@@ -97,9 +126,33 @@ pub(crate) enum Note {
 /// Where one service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// It begins when one before it lets it.
+    Waiting,
     Step(usize),
-    Starting { since: Duration },
-    Ready { since: Duration },
-    Pausing { until: Duration },
-    Over,
+    Starting {
+        since: Duration,
+    },
+    Ready {
+        since: Duration,
+    },
+    Pausing {
+        until: Duration,
+    },
+    /// It was asked to stop; `again`: and to start then.
+    Stopping {
+        again: bool,
+    },
+    Over(Rest),
+}
+
+/// Why a service does not run and is not about to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// It starts only when somebody asks for it, and nobody has.
+    Idle,
+    /// It was stopped.
+    Stopped,
+    /// It was a task, and is done.
+    Done,
+    GivenUp,
 }

@@ -2,100 +2,44 @@
 
 mod control;
 mod events;
+mod lines;
+mod outputs;
 mod ports;
 mod reaper;
+mod record;
+mod requests;
+mod service;
 mod state;
+mod status;
 mod sweep;
+mod telling;
 
 pub(crate) use events::{Policy, Restart, Role};
 pub(crate) use ports::listening;
+pub(crate) use service::{Probe, Seen, Service, Shown, Step, Watch};
+pub(crate) use state::side_share;
 
+use crate::account::Account;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::places;
-use crate::process::{End, Program, Streams, spawn};
+use crate::process::{End, Handed, Program, Spawned, Stream, Streams, spawn};
+use crate::settings::Settings;
 use crate::signals::{self, Signals};
+use crate::worker;
 use control::Control;
-use events::{Action, Event, Note, Phase};
+use events::{Action, Answer, Event, Phase};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, pipe2};
+use outputs::{Kind, Outputs};
+use record::Record;
 use state::State;
 use std::collections::VecDeque;
-use std::fmt::Write as _;
+use std::io;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-/// A service to run.
-#[derive(Debug)]
-pub(crate) struct Service {
-    pub(crate) name: &'static str,
-    pub(crate) policy: Policy,
-    /// What must have been done, each time, before it starts; `policy.steps` counts them.
-    pub(crate) steps: Vec<Step>,
-    pub(crate) program: Program,
-    /// What its process group gets at a stop.
-    pub(crate) stop: Signal,
-    /// How it shows that it serves.
-    pub(crate) probe: Probe,
-    /// Where its output goes.
-    pub(crate) shown: Shown,
-    /// Looks at each line of its output.
-    pub(crate) watch: Option<Watch>,
-}
-
-/// Where the output of a service goes. In any case its last lines are kept for `entrypoint logs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shown {
-    /// To the container's log, behind the service's name.
-    Log,
-    /// Nowhere else.
-    Kept,
-}
-
-/// What a line of output means, if anything.
-pub(crate) type Watch = fn(&str) -> Option<Seen>;
-
-/// What was seen in a line of output.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Seen {
-    /// The service serves.
-    Ready,
-    /// What it is doing, for `status`.
-    Doing(String),
-    /// Something that a person has to see, such as a code to log in with: shown prominently. It serves as well
-    /// as it can until then, so it counts as ready.
-    Prominent(String),
-}
-
-/// A program that has to end with 0 before a service is started.
-#[derive(Debug, Clone)]
-pub(crate) struct Step {
-    pub(crate) program: Program,
-    /// What it makes: where that is there, the step is done already.
-    pub(crate) makes: Option<PathBuf>,
-}
-
-/// How a service shows that it serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Probe {
-    /// It listens on this port.
-    Port(u16),
-    /// It listens on this port and answers `GET path` with 200.
-    Http(u16, &'static str),
-    /// It says so: a worker over its pipe, another program by a line that its `watch` knows.
-    Said,
-}
-
-impl Probe {
-    pub(crate) fn port(self) -> Option<u16> {
-        match self {
-            Self::Port(port) | Self::Http(port, _) => Some(port),
-            Self::Said => None,
-        }
-    }
-}
 
 /// How often a starting service is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -104,16 +48,31 @@ const LOOK: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// The control socket cannot be created; nothing has been started then.
-pub(crate) fn run(services: Vec<Service>, signals: Signals, grace: Duration, log: &Log) -> Result<u8, Failure> {
+pub(crate) fn run(services: Vec<Service>, signals: Signals, settings: &Settings, log: &Log) -> Result<u8, Failure> {
+    log.never_wait();
     let init = std::process::id() == 1;
     if !init {
         log.warning("not PID 1: orphans of the services are adopted, processes of others are left alone");
         nix::sys::prctl::set_child_subreaper(true).map_err(|error| Failure::system("to adopt orphans", error))?;
     }
-    let control = Control::listen(places::control())?;
-    let state = State::new(services.iter().map(|service| service.policy.clone()), grace);
+    let control = Control::listen(places::control(), Account::workspace(settings.home.as_deref())?.uid)?;
+    let state = State::new(services.iter().map(|service| service.policy.clone()), settings.grace);
     let running = services.iter().map(|_| Running::default()).collect();
-    Ok(Supervisor { services, running, state, signals, control, init, began: Instant::now(), log }.run())
+    let records = services.iter().map(|_| Record::default()).collect();
+    let supervisor = Supervisor {
+        services,
+        running,
+        records,
+        outputs: Outputs::default(),
+        state,
+        signals,
+        control,
+        init,
+        began: Instant::now(),
+        settings,
+        log,
+    };
+    Ok(supervisor.run())
 }
 
 /// The processes of a service.
@@ -128,11 +87,14 @@ struct Running {
 struct Supervisor<'a> {
     services: Vec<Service>,
     running: Vec<Running>,
+    records: Vec<Record>,
+    outputs: Outputs,
     state: State,
     signals: Signals,
     control: Control,
     init: bool,
     began: Instant,
+    settings: &'a Settings,
     log: &'a Log,
 }
 
@@ -141,21 +103,36 @@ impl Supervisor<'_> {
         let mut events = VecDeque::from([Event::Begin]);
         loop {
             while let Some(event) = events.pop_front() {
-                let now = self.began.elapsed();
-                for action in self.state.on(event, now) {
-                    if let Action::Exit(code) = action {
-                        return code;
-                    }
-                    events.extend(self.carry_out(action));
+                if let Some(code) = self.happened(event, &mut events).1 {
+                    self.read_last(None, &mut events);
+                    return code;
                 }
             }
             self.collect(&mut events);
+            if !events.is_empty() {
+                continue;
+            }
+            self.serve(&mut events);
+            self.log.flush();
             if events.is_empty() {
                 self.wait();
                 self.collect(&mut events);
                 events.push_back(Event::Tick);
             }
         }
+    }
+
+    /// Does what follows from `event`; returns the answer to an order and the exit code, where there are.
+    fn happened(&mut self, event: Event, events: &mut VecDeque<Event>) -> (Option<Answer>, Option<u8>) {
+        let mut answered = None;
+        for action in self.state.on(event, self.began.elapsed()) {
+            match action {
+                Action::Exit(code) => return (answered, Some(code)),
+                Action::Answer(answer) => answered = Some(answer),
+                action => events.extend(self.carry_out(action)),
+            }
+        }
+        (answered, None)
     }
 
     /// Turns what has happened into events.
@@ -166,10 +143,14 @@ impl Supervisor<'_> {
                 events.push_back(Event::Stop { hurry: matches!(signal, Signal::SIGINT | Signal::SIGQUIT) });
             }
         }
+        self.read(events);
         let reaped = reaper::reap();
         for (pid, end) in &reaped.ended {
             if let Some(index) = self.running.iter().position(|running| running.leader == Some(*pid)) {
-                self.running[index].leader = None;
+                self.read_last(Some(index), events);
+                if let Some(running) = self.running.get_mut(index) {
+                    running.leader = None;
+                }
                 events.push_back(Event::Ended(index, *end));
             }
         }
@@ -186,24 +167,27 @@ impl Supervisor<'_> {
                 events.push_back(Event::Ready(index));
             }
         }
-        let (services, state) = (&self.services, &self.state);
-        self.control.serve(|request| match request {
-            "status" => snapshot(services, state),
-            _ => "error unknown request\n".to_owned(),
-        });
     }
 
-    /// Waits for a signal, a caller, or the next moment at which something is due.
+    /// Waits for a signal, output, a caller, room in the log, or the next moment at which something is due.
     fn wait(&self) {
-        let starting = (0..self.services.len()).any(|index| matches!(self.state.phase(index), Phase::Starting { .. }));
+        let starting = |(index, service): (usize, &Service)| {
+            matches!(self.state.phase(index), Phase::Starting { .. }) && service.probe.port().is_some()
+        };
+        let starting = self.services.iter().enumerate().any(starting);
         let due = self.state.wake_at().map(|at| at.saturating_sub(self.began.elapsed()));
-        let timeout = due.into_iter().chain(starting.then_some(LOOK)).min();
+        let outlet = self.log.outlet();
+        let crowded = outlet.as_ref().and_then(|outlet| outlet.crowded());
+        let crowded_for = crowded.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = [due, starting.then_some(LOOK), self.control.due(), crowded_for].into_iter().flatten().min();
         // Rounded up: a moment too early would be a busy loop.
         let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
             PollTimeout::try_from(timeout + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
         });
-        let mut interests = self.control.interests();
-        interests.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
+        let mut interests = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        interests.extend(self.control.interests());
+        interests.extend(self.outputs.interests(crowded.is_some()));
+        interests.extend(outlet.as_ref().and_then(|outlet| outlet.interest()));
         // Only an interruption can come back as an error, and everything is looked at anyway.
         let _ = poll(&mut interests, timeout);
     }
@@ -211,90 +195,72 @@ impl Supervisor<'_> {
     /// Does what the state machine decided; what fails at once is an event of its own.
     fn carry_out(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Step(index, step) => self.start(index, Some(step)),
-            Action::Start(index) => self.start(index, None),
-            Action::Ask(index) => self.signal(index, self.services[index].stop),
+            Action::Step(index, step) => return self.start(index, Some(step)),
+            Action::Start(index) => return self.start(index, None),
+            Action::Ask(index) => self.signal(index, self.services.get(index)?.stop),
             Action::Kill(index) => self.signal(index, Signal::SIGKILL),
             Action::Sweep { kill } if self.init => sweep::everything(kill),
             Action::Sweep { kill } => sweep::children(kill),
             Action::Say(note) => self.say(note),
-            Action::Exit(_) => None,
+            Action::Answer(_) | Action::Exit(_) => {}
         }
+        None
     }
 
     fn start(&mut self, index: usize, step: Option<usize>) -> Option<Event> {
-        let service = &self.services[index];
-        let step = step.map(|step| &service.steps[step]);
+        let service = self.services.get(index)?;
+        let step = step.and_then(|step| service.steps.get(step));
         if step.and_then(|step| step.makes.as_ref()).is_some_and(|made| made.exists()) {
             return Some(Event::Ended(index, End::Code(0)));
         }
         let program = step.map_or(&service.program, |step| &step.program);
-        match spawn(program, Streams::default(), &[]) {
-            Ok(spawned) => {
-                let pid = spawned.pid;
-                self.running[index] = Running { leader: Some(pid), group: Some(pid) };
+        self.outputs.begin(index);
+        if let Some(record) = self.records.get_mut(index) {
+            record.begin();
+        }
+        match spawn_connected(program, index, &mut self.outputs) {
+            Ok(pid) => {
+                if let Some(running) = self.running.get_mut(index) {
+                    *running = Running { leader: Some(pid), group: Some(pid) };
+                }
                 if step.is_none() {
-                    self.log.service("info", service.name, &format!("started as process {pid}"));
+                    self.tell("info", index, &format!("started as process {pid}"));
                 }
                 None
             }
             Err(error) => {
-                self.log.service("error", service.name, &format!("cannot start `{}`: {error}", program.path.display()));
+                let message = format!("cannot start `{}`: {error}", program.path.display());
+                self.tell("error", index, &message);
                 // As a shell would say: not found, or not executable.
-                let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+                let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
                 Some(Event::Ended(index, End::Code(code)))
             }
         }
     }
 
-    fn signal(&self, index: usize, signal: Signal) -> Option<Event> {
-        if let Some(group) = self.running[index].group {
+    fn signal(&self, index: usize, signal: Signal) {
+        if let Some(group) = self.running.get(index).and_then(|running| running.group) {
             // Nobody left in it: just what is wanted.
             let _ = killpg(group, signal);
         }
-        None
-    }
-
-    fn say(&self, note: Note) -> Option<Event> {
-        let tell = |level, index: usize, message: &str| self.log.service(level, self.services[index].name, message);
-        match note {
-            Note::Ready(index, after) => {
-                let port = self.services[index].probe.port().map_or(String::new(), |port| format!(" on port {port}"));
-                tell("info", index, &format!("ready{port} after {} ms", after.as_millis()));
-            }
-            Note::Stopped(index, end) => tell("info", index, &format!("stopped: {end}")),
-            Note::Ended(index, end) => tell("error", index, &format!("ended by itself: {end}")),
-            Note::StepFailed(index, step, end) => {
-                let path = self.services[index].steps[step].program.path.display();
-                tell("error", index, &format!("`{path}`, which comes before it, failed: {end}"));
-            }
-            Note::Again(index, pause) => tell("warning", index, &format!("starts again in {} s", pause.as_secs_f32())),
-            Note::GivenUp(index) => tell("error", index, "given up on"),
-            Note::Stopping => self.log.info("stopping"),
-            Note::Overdue(index) => tell("warning", index, "did not stop in time and is killed"),
-            Note::Leftovers => self.log.warning("what is left is killed"),
-        }
-        None
     }
 }
 
-/// The answer to `status`: a line for the whole, one for each service (name, phase, port, path of its probe).
-fn snapshot(services: &[Service], state: &State) -> String {
-    let mut text = format!("entrypoint {}\n", if state.stopping() { "stopping" } else { "running" });
-    for (index, service) in services.iter().enumerate() {
-        let phase = match state.phase(index) {
-            Phase::Step(_) | Phase::Starting { .. } => "starting",
-            Phase::Ready { .. } => "ready",
-            Phase::Pausing { .. } => "pausing",
-            Phase::Over => "over",
-        };
-        let (port, path) = match service.probe {
-            Probe::Port(port) => (port, "-"),
-            Probe::Http(port, path) => (port, path),
-            Probe::Said => (0, "-"),
-        };
-        // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "service {} {phase} {port} {path}", service.name);
+/// Starts `program`, whose output comes in through `outputs`.
+fn spawn_connected(program: &Program, service: usize, outputs: &mut Outputs) -> io::Result<Pid> {
+    let streams = Streams { input: false, output: Stream::Piped, errors: Stream::Piped };
+    let report = if program.reports { Some(pipe2(OFlag::O_CLOEXEC)?) } else { None };
+    let handed = report.as_ref().map(|(_, theirs)| Handed { variable: worker::REPORT, descriptor: theirs.as_fd() });
+    let Spawned { pid, stdout, stderr, .. } = spawn(program, streams, handed.as_slice())?;
+    // First, so that it is read first: what a worker tells comes before what its programs then print.
+    if let Some((ours, _)) = report {
+        outputs.add(service, Kind::Report, ours);
     }
-    text
+    if let Some(stdout) = stdout {
+        outputs.add(service, Kind::Output, stdout);
+    }
+    if let Some(stderr) = stderr {
+        outputs.add(service, Kind::Errors, stderr);
+    }
+    Ok(pid)
 }

@@ -1,6 +1,5 @@
 //! The end of everything that is left: process groups are not enough, as sessions of sshd have their own.
 
-use super::events::Event;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -10,14 +9,13 @@ fn signal(kill: bool) -> Signal {
 }
 
 /// Signals every process there is. Only for PID 1, to whom all of them belong.
-pub(super) fn everything(by_kill: bool) -> Option<Event> {
+pub(super) fn everything(by_kill: bool) {
     // Nobody left: just what is wanted.
     let _ = kill(Pid::from_raw(-1), signal(by_kill));
-    None
 }
 
 /// Signals every child, adopted ones included.
-pub(super) fn children(by_kill: bool) -> Option<Event> {
+pub(super) fn children(by_kill: bool) {
     let own = std::process::id();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
@@ -27,7 +25,6 @@ pub(super) fn children(by_kill: bool) -> Option<Event> {
             let _ = kill(Pid::from_raw(pid), signal(by_kill));
         }
     }
-    None
 }
 
 /// The parent in a line of `/proc/PID/stat`, where the name may hold anything, parentheses included.

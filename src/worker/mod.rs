@@ -8,7 +8,7 @@
 mod report;
 mod runtime;
 
-pub(crate) use report::{LEVELS, Report, Told};
+pub(crate) use report::{LEVELS, Report, Told, VARIABLE as REPORT};
 pub(crate) use runtime::{Finished, Runtime, Stopped, Trouble, ended};
 
 use crate::failure::{Failure, USAGE};
@@ -58,22 +58,34 @@ impl Worker {
             environment: sources.environment().to_vec(),
             folder: "/".into(),
             secrets: sources.secrets(secrets),
+            reports: true,
             ..Program::default()
         }
     }
 
-    /// Runs it to its end and returns its exit code.
+    /// Runs it to its end and returns its exit code. What keeps it from running is told to PID 1.
     ///
     /// # Errors
-    /// It was not started by the entrypoint, or the settings are wrong.
+    /// It cannot even begin.
     pub(crate) fn run(self) -> Result<u8, Failure> {
-        let runtime = Runtime::begin()?;
-        let sources = Sources::sealed()?;
-        let settings = Settings::again(&sources);
+        let mut runtime = Runtime::begin()?;
+        let ended = Sources::sealed().and_then(|sources| {
+            let settings = Settings::again(&sources);
+            self.work(&mut runtime, &sources, &settings)
+        });
+        Ok(ended.unwrap_or_else(|failure| {
+            failure.problems.iter().for_each(|problem| runtime.report.error(problem));
+            failure.hints.iter().for_each(|hint| runtime.report.info(format!("hint: {hint}")));
+            failure.exit
+        }))
+    }
+
+    /// The work itself, which lives with what it is about.
+    fn work(self, runtime: &mut Runtime, sources: &Sources, settings: &Settings) -> Result<u8, Failure> {
         match self {
-            Self::HostKeys => services::keep_host_keys(&settings, &runtime.report),
-            Self::CoderAgent => coder_agent::run(runtime, &settings, &sources),
-            Self::Tunnel => tunnel::run(runtime, &settings),
+            Self::HostKeys => services::keep_host_keys(settings, &runtime.report),
+            Self::CoderAgent => coder_agent::run(runtime, settings, sources),
+            Self::Tunnel => tunnel::run(runtime, settings),
             Self::Repository | Self::Runner => Err(Failure::new(USAGE, format!("the worker `{}` is not there yet", self.name()))),
         }
     }
