@@ -1,6 +1,6 @@
 use super::State;
 use crate::process::End;
-use crate::supervisor::events::{Action, Event, Note, Phase, Policy, Restart, Role};
+use crate::supervisor::events::{Action, Answer, Event, Note, Order, Phase, Policy, Rest, Restart, Role};
 use std::time::Duration;
 
 fn s(seconds: u64) -> Duration {
