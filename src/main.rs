@@ -7,11 +7,13 @@
 
 mod access;
 mod account;
+mod check;
 mod cli;
 mod client;
 mod coder_agent;
 mod failure;
 mod files;
+mod help;
 mod http;
 mod log;
 mod persistence;
@@ -34,14 +36,14 @@ fn main() -> ExitCode {
     let log = Log::new(settings::log_format());
     let ended = match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run) => run(&log),
-        Ok(Command::Check) => cli::check(&log),
+        Ok(Command::Check) => check::check(&log),
         Ok(Command::Health) => client::health(&log),
         Ok(Command::Status { as_json }) => client::status(as_json, &log),
         Ok(Command::Order(order, service)) => client::order(order, &service, &log),
         Ok(Command::Logs { service, follow }) => client::logs(&service, follow, &log),
         Ok(Command::Worker(worker)) => worker.run(),
         Ok(Command::Persist(folder)) => persistence::by_hand(folder, &log),
-        Ok(Command::Help) => cli::help(&log),
+        Ok(Command::Help) => help::help(&log),
         Ok(Command::Version) => cli::version(&log),
         Err(failure) => Err(failure),
     };

@@ -22,7 +22,7 @@ pub(crate) use model::{
 };
 pub(crate) use secret::{Secret, Secrets};
 pub(crate) use sources::{Sources, hide};
-pub(crate) use table::{Group, VARIABLES};
+pub(crate) use table::{Group, VARIABLES, Variable};
 
 use self::reader::{Reader, shown};
 use crate::access::{Access, Asked, Reach, decide};
