@@ -157,5 +157,7 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

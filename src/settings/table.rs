@@ -47,7 +47,7 @@ impl Group {
 }
 
 /// A variable.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Variable {
     pub(crate) group: Group,
     pub(crate) name: &'static str,
@@ -74,12 +74,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     plain(Ssh, "SSH_PORT", "22", "its port; 2222 for an ordinary user"),
     plain(Web, "VSCODE_WEB", "", "any value starts VS Code in the browser"),
     plain(Web, "VSCODE_WEB_PORT", "8080", "its port"),
-    plain(
-        Web,
-        "VSCODE_WEB_AUTH",
-        "token",
-        "`none`: whoever reaches the port has a shell (the default behind Coder, on loopback)",
-    ),
+    plain(Web, "VSCODE_WEB_AUTH", "token", "`none`: whoever reaches the port has a shell (the default behind Coder)"),
     secret(Web, "VSCODE_WEB_TOKEN", "generated", "the token (code-server: password), 8 or more of letters, digits, `_`, `-`"),
     plain(Tunnel, "TUNNEL_NAME", "ansible_container", "its name: up to 20 letters, digits, `_`, `-`"),
     secret(Coder, "CODER_AGENT_TOKEN", "", "starts the Coder agent instead of sshd and the tunnel"),
@@ -124,7 +119,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     plain(Network, "EXTRA_CA_FILE", "", "certificates (PEM) to trust beside the image's"),
     plain(Operation, "STOP_GRACE_SECONDS", "8", "from a stop to the last SIGKILL; 25 on ECS and Kubernetes"),
     plain(Operation, "LOG_FORMAT", "text", "`text` or `json`"),
-    plain(Operation, "STRICT", "off", "`on`: wrong settings of runner or repository stop the start instead of disabling them"),
+    plain(Operation, "STRICT", "off", "`on`: wrong settings of runner or repository stop the start, too"),
     secret(Foreign, "CODER_SELF_TOKEN", "", "kept from everything"),
     secret(Foreign, "CLAUDE_POOL_SECRET", "", "kept from everything"),
     secret(Foreign, "GIT_BOT_TOKEN", "", "kept from everything"),
