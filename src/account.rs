@@ -81,6 +81,15 @@ impl Account {
         if self.names.is_empty() { Ok(()) } else { names::write(self) }
     }
 
+    /// The user called `name`; none when the image has no such user.
+    ///
+    /// # Errors
+    /// `/etc/passwd` cannot be read.
+    pub(crate) fn called(name: &str) -> Result<Option<Self>, Failure> {
+        let user = User::from_name(name).map_err(|error| Failure::system("to read /etc/passwd", error))?;
+        Ok(user.map(Self::of))
+    }
+
     fn of(user: User) -> Self {
         let name = CString::new(user.name.as_str()).unwrap_or_default();
         let groups = getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid]);

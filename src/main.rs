@@ -19,6 +19,7 @@ mod log;
 mod persistence;
 mod places;
 mod process;
+mod runner;
 mod services;
 mod settings;
 mod signals;

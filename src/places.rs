@@ -20,12 +20,19 @@ pub(crate) const CODE_SERVER: &str = "/opt/code-server/bin/code-server";
 pub(crate) const VSCODE_CLI: &str = "/usr/local/bin/code";
 /// The extensions that the image brings along.
 pub(crate) const BAKED_EXTENSIONS: &str = "/opt/vscode-extensions";
+/// The GitHub runner.
+pub(crate) const RUNNER: &str = "/opt/actions-runner";
 
 /// The folder for what lives as long as the container: `/run/gantry`, or one in `/tmp` for an ordinary user,
 /// who may not write to `/run`.
 pub(crate) fn runtime() -> PathBuf {
     let own = Uid::effective();
     if own.is_root() { "/run/gantry".into() } else { format!("/tmp/gantry-{own}").into() }
+}
+
+/// Where the GitHub runner of the user `uid` is copied to when there is nowhere else.
+pub(crate) fn runner_copy(uid: Uid) -> PathBuf {
+    format!("/tmp/gantry-runner-{uid}").into()
 }
 
 /// The socket on which the running entrypoint answers.

@@ -2,6 +2,7 @@
 
 mod coder_agent;
 mod extensions;
+mod runner;
 mod sshd;
 mod sshd_files;
 mod tunnel;
@@ -51,7 +52,14 @@ pub(crate) fn prepare(settings: &Settings, sources: &Sources, log: &Log) -> Resu
         Access::CoderAgent => coder_agent::prepare(&surroundings),
         Access::Tunnel => tunnel::prepare(&surroundings),
     });
-    services.collect()
+    let mut services = services.collect::<Result<Vec<_>, _>>()?;
+    if let Some(runner) = &surroundings.settings.runner {
+        match runner::missing(surroundings.settings) {
+            Some(problem) => log.service("error", "runner", &format!("{problem}: it is not started")),
+            None => services.push(runner::prepare(&surroundings, runner)),
+        }
+    }
+    Ok(services)
 }
 
 /// Checks that this version and this image have everything that the settings ask for.

@@ -15,7 +15,7 @@ use crate::failure::{Failure, USAGE};
 use crate::process::Program;
 use crate::services;
 use crate::settings::{Settings, Sources};
-use crate::{coder_agent, tunnel};
+use crate::{coder_agent, runner, tunnel};
 
 /// The workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,8 @@ impl Worker {
             Self::HostKeys => services::keep_host_keys(settings, &runtime.report),
             Self::CoderAgent => coder_agent::run(runtime, settings, sources),
             Self::Tunnel => tunnel::run(runtime, settings),
-            Self::Repository | Self::Runner => Err(Failure::new(USAGE, format!("the worker `{}` is not there yet", self.name()))),
+            Self::Runner => runner::run(runtime, settings, sources),
+            Self::Repository => Err(Failure::new(USAGE, format!("the worker `{}` is not there yet", self.name()))),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::report::Report;
 use crate::failure::Failure;
-use crate::process::{End, Program, Stream, Streams, spawn};
+use crate::process::{End, Handed, Program, Stream, Streams, spawn};
 use crate::signals::Signals;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -109,8 +109,23 @@ impl Runtime {
         patience: Duration,
         heed_stop: bool,
     ) -> Result<Finished, Trouble> {
+        self.run_with(program, input, &[], patience, heed_stop)
+    }
+
+    /// The same for a program that also gets open descriptors.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) fn run_with(
+        &mut self,
+        program: &Program,
+        input: &[u8],
+        handed: &[Handed<'_>],
+        patience: Duration,
+        heed_stop: bool,
+    ) -> Result<Finished, Trouble> {
         let streams = Streams { input: !input.is_empty(), output: Stream::Piped, errors: Stream::Piped };
-        let mut child = spawn(program, streams, &[]).map_err(Trouble::NotStarted)?;
+        let mut child = spawn(program, streams, handed).map_err(Trouble::NotStarted)?;
         if let Some(mut stdin) = child.stdin.take() {
             // What a pipe holds at least (64 KiB) is more than anything that is handed over here. A program that
             // does not want it says why in its own words.
