@@ -9,6 +9,24 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// The signals that ask for a stop.
 pub(crate) const STOPS: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
 
+/// Signals that end or stop a process and mean nothing here. The real-time ones are ignored, too; those of faults are not.
+const MEANINGLESS: [Signal; 14] = [
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGPIPE,
+    Signal::SIGALRM,
+    Signal::SIGSTKFLT,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGXCPU,
+    Signal::SIGXFSZ,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+];
+
 /// Every signal that the supervisor acts on.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -17,13 +35,18 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Blocks the signals, so that they wait (also across an exec) until they are read. The kernel drops a
-    /// signal that PID 1 neither handles nor blocks: this comes first.
+    /// signal that PID 1 neither handles nor blocks: this comes first. Under another init, where it would not, what
+    /// means nothing is ignored.
     ///
     /// # Errors
     /// The kernel refuses.
     pub(crate) fn block() -> Result<Self, Failure> {
         let mut set: SigSet = STOPS.into_iter().collect();
         set.add(Signal::SIGCHLD);
+        for signal in MEANINGLESS.into_iter().map(|signal| signal as i32).chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+            // SAFETY: to be ignored runs no code of ours. Children get the default back.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
         let open = || {
             set.thread_block()?;
             SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)

@@ -8,6 +8,7 @@ pub(crate) use network::Network;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -126,6 +127,20 @@ impl Setup {
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output);
+        // As in a container of an engine, whatever started the tests: glibc's `posix_spawn` leaves the two signals ignored
+        // that it keeps for itself, and refuses to change them.
+        let default = |signal: i32| {
+            let action = [0_u64; 4];
+            // SAFETY: the kernel reads four words: the default action, no flags, no signals blocked.
+            unsafe { nix::libc::syscall(nix::libc::SYS_rt_sigaction, signal, &action, 0, 8) };
+        };
+        // SAFETY: system calls only.
+        unsafe {
+            command.pre_exec(move || {
+                [32, 33].into_iter().for_each(default);
+                Ok(())
+            })
+        };
         let child = self.network.within(move || command.spawn().unwrap());
         Container { child, log, folder: self.folder, network: self.network }
     }
