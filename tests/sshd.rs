@@ -22,8 +22,12 @@ fn setup() -> Setup {
 }
 
 fn ssh(container: &Container, key: &str, user: &str, command: &str) -> Output {
+    ssh_to(container, "22", key, user, command)
+}
+
+fn ssh_to(container: &Container, port: &str, key: &str, user: &str, command: &str) -> Output {
     let mut ssh = container.command("ssh");
-    ssh.args(["-F", "/dev/null", "-p", "22", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]);
+    ssh.args(["-F", "/dev/null", "-p", port, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]);
     ssh.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i"]).arg(container.folder().join(key));
     ssh.arg(format!("{user}@127.0.0.1")).arg(command).output().unwrap()
 }
@@ -148,17 +152,11 @@ fn sessions_outlive_a_crash_of_the_listener_but_not_a_stop() {
 
 #[test]
 fn what_sshd_would_refuse_is_said_before() {
-    let table = [
-        ("chmod 777 /home/ansible", 71, "`/home/ansible` is writable by others"),
-        ("sed -i 's/ansible:[*]/ansible:!/' /etc/shadow", 69, "is locked"),
-    ];
-    for (before, code, expected) in table {
-        // The bound file cannot be replaced by `sed -i`.
-        let before = before.replace("sed -i", "sed").replace("/etc/shadow", "/etc/shadow > /opt/s; cat /opt/s > /etc/shadow");
-        let (status, log) = setup().before(&before).run();
-        assert_eq!(status.code(), Some(code), "{log}");
-        assert!(log.contains(expected), "{log}");
-    }
+    // The bound file cannot be replaced by `sed -i`.
+    let locked = "sed 's/ansible:[*]/ansible:!/' /etc/shadow > /opt/s; cat /opt/s > /etc/shadow";
+    let (status, log) = setup().before(locked).run();
+    assert_eq!(status.code(), Some(69), "{log}");
+    assert!(log.contains("is locked"), "{log}");
     // Something that only sshd itself finds.
     let broken = "for kind in ed25519 ecdsa; do echo nonsense > /etc/ssh/ssh_host_${kind}_key; done";
     let (status, log) = setup().before(broken).run();
@@ -175,4 +173,104 @@ fn both_services_run_side_by_side() {
     assert!(health.contains("web: serves on port 8080") && health.contains("sshd: serves on port 22"), "{health}");
     let (status, log) = container.stop();
     assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn a_home_that_others_may_write_to_keeps_nobody_out() {
+    let container = setup().before("chmod 777 /home/ansible").start().healthy();
+    assert_eq!(text(&ssh(&container, "mine", "ansible", "whoami")), "ansible\n", "{}", container.log());
+    assert!(container.log().contains("`/home/ansible` is writable by others than its owner"), "{}", container.log());
+    assert_eq!(container.sh("grep -c BEGIN /home/ansible/.ssh/authorized_keys"), "1\n");
+}
+
+#[test]
+fn variables_arrive_letter_by_letter() {
+    let values = [
+        ("QUOTES", "q\"uo'te"),
+        ("SHELL_WORDS", "$HOME `x` $(y) ~ *"),
+        ("HASH", "#a # b"),
+        ("UNICODE", "ünïcødé ✓"),
+        ("BACKSLASH", "back\\"),
+        ("BACKSLASHES", "a\\\\b\\\"c\\n"),
+        ("TAB", "a\tb"),
+        ("BLANKS", "  a  "),
+        ("PERCENT", "%h %u %%"),
+        ("EQUALS", "a=b=c"),
+    ];
+    let setup = values.iter().fold(setup(), |setup, (name, value)| setup.set(name, value));
+    let container = setup.set("LINES_", "a\nPermitRootLogin yes").start().healthy();
+    let environment = ssh(&container, "mine", "ansible", "env -0");
+    let environment = String::from_utf8(environment.stdout).unwrap();
+    for (name, value) in values {
+        assert!(environment.split('\0').any(|found| found == format!("{name}={value}")), "{name}={value}: {environment}");
+    }
+    assert!(!environment.contains("LINES_"), "{environment}");
+    assert!(container.log().contains("LINES_ has more than one line"), "{}", container.log());
+}
+
+#[test]
+fn an_environment_that_is_too_large_for_sshd_loses_its_largest_variables_only() {
+    let large = (0..40).map(|n| (format!("LARGE_{n}"), "x".repeat(5_000))).chain([("HUGE".to_owned(), "y".repeat(120_000))]);
+    let setup = large.fold(setup(), |setup, (name, value)| setup.set(&name, &value));
+    let container = setup.start().healthy();
+    let environment = text(&ssh(&container, "mine", "ansible", "env"));
+    assert_eq!(environment.matches("LARGE_").count(), 40, "{}", container.log());
+    assert!(!environment.contains("HUGE"));
+    assert!(container.log().contains("HUGE is too long"), "{}", container.log());
+}
+
+/// Debian's libraries called `name`.
+fn glob(name: &str) -> Vec<std::path::PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().flatten();
+    folders.map(|folder| folder.path().join(name)).filter(|path| path.exists()).collect()
+}
+
+/// What Kubernetes' restricted profile leaves of a process: no capability, and no way to one.
+const RESTRICTED: &str = "--no-new-privs --bounding-set=-all --inh-caps=-all";
+
+/// A container that `uid` starts, in a group that may write to the volume which is its home; nothing can be executed
+/// in /tmp.
+fn restricted(uid: u32) -> Setup {
+    let launch = format!("cd /; exec setpriv --reuid={uid} --regid={uid} --groups=2000 {RESTRICTED} ENTRYPOINT");
+    let before = "chown 0:2000 /home/ansible; chmod 2775 /home/ansible; mount -o remount,noexec /tmp";
+    setup().set("SSH_PORT", "2222").before(before).launch(&launch)
+}
+
+#[test]
+fn an_ordinary_or_arbitrary_user_gets_in_too() {
+    for uid in [1000, 12345] {
+        let setup = restricted(uid).set("OWN", "a b");
+        if uid != 1000 && glob("libnss_wrapper.so").is_empty() {
+            // Not installed here (Debian: libnss-wrapper), as in an image without it.
+            let (status, log) = setup.run();
+            assert_eq!(status.code(), Some(69), "{log}");
+            assert!(log.contains("sshd lets nobody in whom it does not know; uid 1000 (`ansible`) works"), "{log}");
+            return;
+        }
+        key(setup.folder(), "other");
+        let container = setup.start();
+        container.logged("ready on port 2222");
+        let login =
+            ssh_to(&container, "2222", "mine", "ansible", "whoami; id -u; pwd; echo $OWN; ssh-keygen -q -N '' -f k && echo made");
+        let expected = format!("ansible\n{uid}\n/home/ansible\na b\nmade\n");
+        assert_eq!(text(&login), expected, "{}", container.log());
+        for (key, user) in [("other", "ansible"), ("mine", "root"), ("mine", "runner")] {
+            let login = ssh_to(&container, "2222", key, user, "true");
+            assert!(text(&login).contains("Permission denied (publickey)"), "{}", text(&login));
+        }
+        let files =
+            container.sh(&format!("cd /tmp/gantry-{uid}; stat -c '%n %a %u' . host_keys/ssh_host_ed25519_key authorized_keys"));
+        let expected = format!(". 700 {uid}\nhost_keys/ssh_host_ed25519_key 600 {uid}\nauthorized_keys 644 {uid}\n");
+        assert_eq!(files, expected);
+        let (status, log) = container.stop();
+        assert_eq!(status.code(), Some(0), "{log}");
+    }
+}
+
+#[test]
+fn what_an_ordinary_user_may_not_do_is_said() {
+    let before = "echo 1024 > /proc/sys/net/ipv4/ip_unprivileged_port_start";
+    let (status, log) = restricted(1000).before(before).set("SSH_PORT", "22").run();
+    assert_eq!(status.code(), Some(71), "{log}");
+    assert!(log.contains("uid 1000 may not listen on a port below 1024") && log.contains("hint: SSH_PORT=2222"), "{log}");
 }

@@ -1,11 +1,13 @@
 //! The services of a workspace: everything that must be in place before them, and how they are run.
 
+mod authorize;
 mod coder_agent;
 mod extensions;
 mod runner;
 mod sshd;
 mod sshd_files;
 mod tunnel;
+mod unprivileged;
 mod vscode_web;
 
 pub(crate) use sshd::keep_host_keys;

@@ -1,8 +1,10 @@
 //! OpenSSH: keys only, no root, the workspace's user alone.
 
-use super::sshd_files::{AuthorizedKeys, Config};
-use super::{Surroundings, main_policy};
-use crate::failure::{Failure, SYSTEM, UNAVAILABLE};
+use super::authorize::authorize;
+use super::sshd_files::Config;
+use super::{Surroundings, main_policy, unprivileged};
+use crate::account::Account;
+use crate::failure::{Failure, UNAVAILABLE};
 use crate::persistence::HostKeys;
 use crate::process::Program;
 use crate::settings::Settings;
@@ -24,11 +26,8 @@ const OFFERED: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
 
 /// Why sshd cannot be started here at all.
 pub(super) fn missing() -> Option<String> {
-    if !Uid::effective().is_root() {
-        return Some(format!(
-            "AUTHORIZED_KEYS is set, but the container runs as uid {}, and this version starts sshd as root only",
-            Uid::effective()
-        ));
+    if !Account::workspace(None).is_ok_and(|account| account.named()) {
+        return Some(unprivileged::nameless());
     }
     let absent = [places::SSHD, places::SSH_KEYGEN].into_iter().find(|path| !Path::new(path).exists())?;
     Some(format!("AUTHORIZED_KEYS is set, but this image has no `{absent}`"))
@@ -36,19 +35,24 @@ pub(super) fn missing() -> Option<String> {
 
 pub(super) fn prepare(on: &Surroundings<'_>) -> Result<Service, Failure> {
     let ssh = &on.settings.ssh;
+    unprivileged::port("SSH_PORT", ssh.port, 2222)?;
     unlocked(&on.account.name)?;
-    files::folder(Path::new(places::SSHD_RUN), 0o755)
-        .map_err(|error| Failure::system(format!("the folder `{}`", places::SSHD_RUN), error))?;
-    on.account.act(|| authorize(on))?;
+    if Uid::effective().is_root() {
+        files::folder(Path::new(places::SSHD_RUN), 0o755)
+            .map_err(|error| Failure::system(format!("the folder `{}`", places::SSHD_RUN), error))?;
+    }
+    let keys = authorize(on)?;
     let (folder, volume) = host_key_folder(on)?;
     let missing = missing_host_keys(&folder)?;
     let host_keys = OFFERED.map(|kind| host_key(&folder, kind)).into_iter();
     let host_keys = host_keys.filter(|path| path.exists() || missing.iter().any(|(_, missing)| missing == path)).collect();
-    let config = Config { port: ssh.port, host_keys, user: &on.account.name, session: &on.settings.session };
+    // Where the user has no name but by these, sessions are no better off than sshd itself.
+    let session = [on.settings.session.clone(), on.account.names()].concat();
+    let config = Config { port: ssh.port, host_keys, user: &on.account.name, keys: &keys, session: &session };
     let path = on.runtime.join("sshd_config");
     let (text, skipped) = config.render();
-    for name in skipped {
-        on.log.service("warning", "sshd", &format!("{name} holds a control character and is not handed to sessions"));
+    for (name, why) in skipped {
+        on.log.service("warning", "sshd", &format!("{name} {why} and is not handed to sessions"));
     }
     files::write(&path, text.as_bytes(), 0o600, None)
         .map_err(|error| Failure::system(format!("to write `{}`", path.display()), error))?;
@@ -56,7 +60,7 @@ pub(super) fn prepare(on: &Surroundings<'_>) -> Result<Service, Failure> {
     let program = |path: &str, arguments: Vec<OsString>| Program {
         path: path.into(),
         arguments,
-        environment: vec![("PATH".into(), account::DEFAULT_PATH.into())],
+        environment: [vec![("PATH".into(), account::DEFAULT_PATH.into())], on.account.names()].concat(),
         folder: "/".into(),
         ..Program::default()
     };
@@ -90,34 +94,6 @@ fn unlocked(user: &str) -> Result<(), Failure> {
         return Err(Failure::new(UNAVAILABLE, problem).hint(format!("in the image: `usermod --password '*' {user}`")));
     }
     Ok(())
-}
-
-/// Writes the keys into `~/.ssh/authorized_keys`, with the user's own rights.
-fn authorize(on: &Surroundings<'_>) -> Result<(), Failure> {
-    let home = &on.account.home;
-    let folder = home.join(".ssh");
-    let path = folder.join("authorized_keys");
-    let refused = |error: std::io::Error| Failure::system(format!("to write `{}`", path.display()), error);
-    match fs::metadata(home) {
-        Ok(found) if found.mode() & 0o022 != 0 => {
-            let problem = format!("`{}` is writable by others than its owner: sshd would refuse every key", home.display());
-            return Err(Failure::new(SYSTEM, problem).hint(format!("`chmod go-w {}`", home.display())));
-        }
-        Ok(_) => {}
-        Err(error) => return Err(refused(error)),
-    }
-    // A folder that is a link (to a volume, say) is the user's own choice, made with the user's own rights.
-    if !folder.is_dir() {
-        fs::create_dir(&folder).map_err(refused)?;
-    }
-    fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(refused)?;
-    let before = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(refused(error)),
-    };
-    let text = AuthorizedKeys(&before).with(&on.settings.ssh.keys);
-    files::write(&path, text.as_bytes(), 0o600, None).map_err(refused)
 }
 
 /// Where host keys are, and whether they are kept on a volume: `/etc/ssh`, or a folder that lives as long as the
@@ -169,7 +145,7 @@ fn host_key_folder(on: &Surroundings<'_>) -> Result<(PathBuf, bool), Failure> {
 
 /// The worker `host-keys`: copies the keys that were made at this start to the volume.
 pub(crate) fn keep_host_keys(settings: &Settings, report: &Report) -> Result<u8, Failure> {
-    let account = account::Account::workspace(settings.home.as_deref())?;
+    let account = Account::workspace(settings.home.as_deref())?;
     if let Some(volume) = &settings.persist {
         let names = OFFERED.map(|kind| format!("ssh_host_{kind}_key"));
         let own = places::runtime().join(places::OWN_HOST_KEYS);

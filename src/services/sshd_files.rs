@@ -1,5 +1,6 @@
 //! What sshd reads: its configuration and the user's `authorized_keys`, as text.
 
+use super::authorize::Keys;
 use crate::settings::AuthorizedKey;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,13 +45,14 @@ pub(super) struct Config<'a> {
     pub(super) port: u16,
     pub(super) host_keys: Vec<PathBuf>,
     pub(super) user: &'a str,
+    pub(super) keys: &'a Keys,
     /// What sessions find in their environment.
     pub(super) session: &'a [(OsString, OsString)],
 }
 
 impl Config<'_> {
-    /// The text, and the names of variables that cannot be written in it.
-    pub(super) fn render(&self) -> (String, Vec<String>) {
+    /// The text, and what keeps variables out of it, by their names.
+    pub(super) fn render(&self) -> (String, Vec<(String, &'static str)>) {
         let mut lines = vec![format!("Port {}", self.port), "PidFile none".to_owned()];
         lines.extend(self.host_keys.iter().map(|path| format!("HostKey {}", path.display())));
         lines.extend(
@@ -60,8 +62,6 @@ impl Config<'_> {
                 "PasswordAuthentication no",
                 "KbdInteractiveAuthentication no",
                 "UsePAM no",
-                "StrictModes yes",
-                "AuthorizedKeysFile .ssh/authorized_keys",
                 "X11Forwarding no",
                 "PrintMotd no",
                 "AcceptEnv LANG LC_*",
@@ -70,20 +70,44 @@ impl Config<'_> {
             .map(str::to_owned),
         );
         lines.push(format!("AllowUsers {}", self.user));
-        let (mut set, mut skipped) = (Vec::new(), Vec::new());
-        for (name, value) in self.session {
-            let name = name.to_string_lossy();
-            match value.to_str().filter(|value| !value.chars().any(char::is_control)) {
-                Some(value) => set.push(quote(&format!("{name}={value}"))),
-                None => skipped.push(name.into_owned()),
-            }
-        }
+        lines.push(format!("StrictModes {}", if self.keys.strict { "yes" } else { "no" }));
+        lines.push(format!("AuthorizedKeysFile {}", self.keys.files));
+        let (set, skipped) = settings(self.session);
         if !set.is_empty() {
             // sshd reads only the first `SetEnv`: all on one line.
             lines.push(format!("SetEnv {}", set.join(" ")));
         }
         (lines.join("\n") + "\n", skipped)
     }
+}
+
+/// The longest that all variables may be together. sshd hands its configuration to each session's process in a message
+/// of at most 256 KiB: with a longer one it starts, and then lets nobody in without a word.
+const LONGEST: usize = 224 * 1024;
+
+/// The arguments of `SetEnv` for `session`, and what cannot be one of them.
+fn settings(session: &[(OsString, OsString)]) -> (Vec<String>, Vec<(String, &'static str)>) {
+    let (mut set, mut skipped) = (Vec::new(), Vec::new());
+    for (name, value) in session {
+        let name = name.to_string_lossy();
+        match value.to_str() {
+            None => skipped.push((name.into_owned(), "is not UTF-8")),
+            Some(value) if value.chars().any(|c| c.is_control() && c != '\t') => {
+                skipped.push((name.into_owned(), "has more than one line or a control character"));
+            }
+            Some(value) => set.push((name.to_string(), quote(&format!("{name}={value}")))),
+        }
+    }
+    // The longest go first, so that as many as possible stay.
+    let mut total: usize = set.iter().map(|(_, argument)| argument.len() + 1).sum();
+    while total > LONGEST {
+        let longest = (0..set.len()).max_by_key(|index| set.get(*index).map_or(0, |(_, argument)| argument.len()));
+        let Some(index) = longest else { break };
+        let (name, argument) = set.remove(index);
+        total -= argument.len() + 1;
+        skipped.push((name, "is too long, together with all the others"));
+    }
+    (set.into_iter().map(|(_, argument)| argument).collect(), skipped)
 }
 
 /// As a quoted argument of sshd_config.
@@ -93,7 +117,7 @@ fn quote(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{AuthorizedKeys, BEGIN, Config, END};
+    use super::{AuthorizedKeys, BEGIN, Config, END, Keys, LONGEST, settings};
     use crate::settings::AuthorizedKey;
 
     fn keys(lines: &[&str]) -> Vec<AuthorizedKey> {
@@ -123,11 +147,23 @@ mod tests {
     fn the_environment_is_one_quoted_line() {
         let session =
             [("PATH", "/a b:/c"), ("LC_X", "q\"\\"), ("ECS_X", "a\nPermitRootLogin yes")].map(|(n, v)| (n.into(), v.into()));
-        let config = Config { port: 2222, host_keys: vec!["/k".into()], user: "ansible", session: &session };
+        let keys = Keys { files: ".ssh/authorized_keys /run/k".into(), strict: true };
+        let config = Config { port: 2222, host_keys: vec!["/k".into()], user: "ansible", keys: &keys, session: &session };
         let (text, skipped) = config.render();
-        assert_eq!(skipped, ["ECS_X"]);
+        assert_eq!(skipped, [("ECS_X".to_owned(), "has more than one line or a control character")]);
+        assert!(text.contains("\nStrictModes yes\nAuthorizedKeysFile .ssh/authorized_keys /run/k\n"), "{text}");
         assert!(text.contains("\nSetEnv \"PATH=/a b:/c\" \"LC_X=q\\\"\\\\\"\n"), "{text}");
         assert_eq!(text.matches("PermitRootLogin").count(), 1);
         assert!(text.starts_with("Port 2222\n") && text.contains("\nAllowUsers ansible\n"));
+    }
+
+    #[test]
+    fn what_is_too_much_for_sshd_is_left_out_the_longest_first() {
+        let variable = |name: &str, length: usize| (name.into(), "x".repeat(length).into());
+        let session = [variable("A", 100_000), variable("B", 10), variable("C", 110_000), variable("D", 60_000)];
+        let (set, skipped) = settings(&session);
+        assert_eq!(skipped.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["C"]);
+        assert_eq!(set.len(), 3);
+        assert!(set.iter().map(String::len).sum::<usize>() < LONGEST);
     }
 }

@@ -1,7 +1,7 @@
 //! VS Code in the browser: Microsoft's server or code-server, whichever the image has.
 
 use super::extensions;
-use super::{Surroundings, main_policy};
+use super::{Surroundings, main_policy, unprivileged};
 use crate::access::Reach;
 use crate::failure::Failure;
 use crate::process::Program;
@@ -63,6 +63,7 @@ pub(super) fn missing() -> Option<String> {
 pub(super) fn prepare(on: &Surroundings<'_>, reach: Reach) -> Result<Service, Failure> {
     let kind = Kind::installed().ok_or_else(|| Failure::new(crate::failure::UNAVAILABLE, missing().unwrap_or_default()))?;
     let (web, account) = (&on.settings.web, &on.account);
+    unprivileged::port("VSCODE_WEB_PORT", web.port, 8080)?;
     let token = match &web.auth {
         WebAuth::Nobody => None,
         WebAuth::Generated => Some(generate().map_err(|error| Failure::system("to generate a token", error))?),
