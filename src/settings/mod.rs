@@ -148,6 +148,10 @@ impl Reader<'_> {
         let text = self.word(name)?;
         let path = PathBuf::from(text.trim_end_matches('/'));
         let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
+        if path.as_os_str().is_empty() {
+            self.problem(name, "is `/`; a folder below `/` belongs there");
+            return None;
+        }
         if !path.is_absolute() || !plain || text.contains(char::is_control) {
             self.problem(name, format!("is `{}`; an absolute path without `..` belongs there", shown(&text)));
             return None;
@@ -159,5 +163,4 @@ impl Reader<'_> {
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

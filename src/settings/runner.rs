@@ -24,7 +24,7 @@ impl Reader<'_> {
         let codespace = self.codespace();
         let (variable, text) = match (self.word(URL), &codespace) {
             (Some(text), _) => (URL, text),
-            (None, Some(url)) => ("GH_REPOSITORY", url.clone()),
+            (None, Some(url)) => (CODESPACE[1], url.clone()),
             (None, None) => {
                 self.credentials_alone();
                 return None;
@@ -39,7 +39,7 @@ impl Reader<'_> {
             }
         });
         let of_codespace = codespace.and_then(|url| RunnerTarget::of(Url::parse(&url).ok()?, api.as_ref()).ok());
-        let use_gh_token = of_codespace.is_some() && of_codespace == target;
+        let use_gh_token = variable == CODESPACE[1] || (of_codespace.is_some() && of_codespace == target);
         let credentials = self.credentials(use_gh_token);
         let name = self.runner_name();
         let labels = self.labels();

@@ -81,6 +81,12 @@ impl Sources {
         self.secrets.only(names)
     }
 
+    /// What a worker gets that is given the secrets `names`.
+    #[cfg(test)]
+    pub(super) fn withholding(&self, names: &[&str]) -> Self {
+        Self { environment: self.environment.clone(), secrets: self.secrets.only(names), root: self.root }
+    }
+
     /// A variable that is no secret; none when unset or empty, an error when not UTF-8.
     pub(super) fn text(&self, name: &str) -> Option<Result<String, OsString>> {
         let (_, value) = self.environment.iter().find(|(n, _)| n == name)?;
