@@ -138,7 +138,47 @@ fn json(parts: &[Part]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{json, text};
+    use super::{json, plan, text};
+    use crate::settings::{Settings, Sources};
+
+    fn planned(variables: &[(&str, &str)]) -> String {
+        let settings = Settings::read_strictly(&Sources::for_test(variables)).expect("good settings");
+        text(&plan(&settings, "ansible"))
+    }
+
+    #[test]
+    fn everything_that_would_run_is_said_and_no_secret() {
+        let found = planned(&[
+            ("CODER_AGENT_TOKEN", "canary"),
+            ("CODER_AGENT_URL", "https://coder.example.com/"),
+            ("VSCODE_WEB", "1"),
+            ("ANSIBLE_REPO_URL", "https://me:canary@github.com/o/r/tree/main"),
+            ("ANSIBLE_REPO_DEPTH", "1"),
+            ("ANSIBLE_REPO_POST_CLONE", "echo canary"),
+            ("GITHUB_TOKEN", "canary"),
+            ("GITHUB_RUNNER_URL", "https://github.com/o"),
+            ("GITHUB_RUNNER_NAME", "mine"),
+            ("GITHUB_RUNNER_PAT", "canary"),
+            ("GITHUB_RUNNER_EPHEMERAL", "1"),
+            ("GITHUB_RUNNER_AUTOSTART", "0"),
+            ("PERSIST_DIR", "/data"),
+            ("WORKSPACE_SUDO", "0"),
+            ("STOP_GRACE_SECONDS", "20"),
+        ]);
+        let expected = "\
+            workspace: user ansible, sudo off\n\
+            persistence: folder /data\n\
+            repository: url https://github.com/o/r, folder ~/r, branch main, depth 1, credentials GITHUB_TOKEN, \
+            script ANSIBLE_REPO_POST_CLONE\n\
+            agent: server https://coder.example.com, credentials CODER_AGENT_TOKEN\n\
+            web: address 127.0.0.1:8080, auth none\n\
+            runner: url https://github.com/o, api https://api.github.com, name mine, labels self-hosted,linux, user runner, \
+            credentials GITHUB_RUNNER_PAT, ephemeral on, start by `entrypoint start runner`\n\
+            stop: grace 20 s\n";
+        assert_eq!(found, expected);
+        assert!(planned(&[("VSCODE_WEB", "1")]).contains("\nweb: address 0.0.0.0:8080, auth a generated token\n"));
+        assert!(planned(&[("TUNNEL_NAME", "mine")]).contains("\ntunnel: name mine\n"));
+    }
 
     #[test]
     fn both_formats() {

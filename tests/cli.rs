@@ -60,6 +60,42 @@ fn wrong_settings_are_all_reported_in_the_format_that_was_asked_for() {
     assert!(errors(&output).lines().all(|line| line.starts_with("{\"level\":") && line.ends_with("\"}")), "{}", errors(&output));
 }
 
+/// What needs nothing from the image.
+const CODER: [(&str, &str); 2] = [("CODER_AGENT_TOKEN", "canary"), ("CODER_AGENT_URL", "https://coder.example.com/")];
+
+#[test]
+fn check_says_what_would_run() {
+    let output = entrypoint(&["check"], &CODER);
+    assert_eq!((code(&output), errors(&output).as_str()), (0, ""));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.ends_with("agent: server https://coder.example.com, credentials CODER_AGENT_TOKEN\nstop: grace 8 s\n"),
+        "{text}"
+    );
+    let output =
+        entrypoint(&["check"], &[&CODER[..], &[("LOG_FORMAT", "json"), ("KUBERNETES_SERVICE_HOST", "10.0.0.1")]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("{\"workspace\":{") && text.ends_with("\"stop\":{\"grace\":\"25 s\"}}\n"), "{text}");
+}
+
+#[test]
+fn check_is_strict() {
+    // A start goes on without the repository and the runner.
+    let wrong = [
+        ("ANSIBLE_REPO_URL", "git@github.com:o/r.git"),
+        ("GITHUB_RUNNER_URL", "https://github.com/o/r/settings"),
+        ("GITHUB_RUNNER_PAT", "{\"GITHUB_RUNNER_PAT\":\"canary\"}"),
+    ];
+    let output = entrypoint(&["check"], &[&CODER[..], &wrong].concat());
+    let text = errors(&output);
+    assert_eq!((code(&output), output.stdout.as_slice()), (78, &b""[..]), "{text}");
+    for expected in ["ANSIBLE_REPO_URL is an address for ssh", "GITHUB_RUNNER_URL has more parts", "GITHUB_RUNNER_PAT is a JSON"]
+    {
+        assert!(text.contains(expected), "{text}");
+    }
+    assert!(!text.contains("canary"), "{text}");
+}
+
 #[test]
 fn health_without_an_entrypoint_is_bad() {
     let output = entrypoint(&["health"], &[]);

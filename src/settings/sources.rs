@@ -81,6 +81,12 @@ impl Sources {
         self.secrets.only(names)
     }
 
+    /// Sources of root's with these variables.
+    #[cfg(test)]
+    pub(crate) fn for_test(variables: &[(&str, &str)]) -> Self {
+        Self::split(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))), true)
+    }
+
     /// What a worker gets that is given the secrets `names`.
     #[cfg(test)]
     pub(super) fn withholding(&self, names: &[&str]) -> Self {

@@ -6,7 +6,6 @@ mod runner;
 use super::{Disabled, Settings, Sources, WebAuth};
 use crate::access::{Access, Reach};
 use crate::failure::{Failure, SETTINGS};
-use std::ffi::OsString;
 use std::path::Path;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2BbNQeGbZ8hlO1eLBGNyN8pCyZ5eQyGY5N3m5bGxkC";
@@ -14,11 +13,7 @@ const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2BbNQeGbZ8hlO1eLBGNyN8p
 const CODER: (&str, &str) = ("CODER_AGENT_URL", "https://coder.example.com/");
 
 fn read(variables: &[(&str, &str)]) -> Result<Settings, Failure> {
-    Settings::read(&sources(variables, true))
-}
-
-fn sources(variables: &[(&str, &str)], root: bool) -> Sources {
-    Sources::split(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))), root)
+    Settings::read(&Sources::for_test(variables))
 }
 
 fn problems(variables: &[(&str, &str)]) -> Vec<String> {
@@ -45,7 +40,7 @@ fn defaults() {
 
 #[test]
 fn defaults_depend_on_user_and_platform() {
-    let ordinary = Settings::read(&sources(&[("AUTHORIZED_KEYS", KEY)], false)).expect("good settings");
+    let ordinary = Settings::read(&Sources::split([("AUTHORIZED_KEYS".into(), KEY.into())], false)).expect("good settings");
     assert_eq!(ordinary.ssh.port, 2222);
     for platform in [("ECS_CONTAINER_METADATA_URI_V4", "http://169.254.170.2/v4/x"), ("KUBERNETES_SERVICE_HOST", "10.0.0.1")] {
         assert_eq!(read(&[platform]).expect("good settings").grace.as_secs(), 25);
@@ -135,7 +130,7 @@ fn strictness_makes_a_failure_of_what_would_stay_away() {
     assert_eq!(settings.disabled.iter().map(|disabled| disabled.service).collect::<Vec<_>>(), ["repository", "runner"]);
     // The address, and nothing to register with.
     assert_eq!(problems(&[&wrong[..], &[("STRICT", "1")]].concat()).len(), 3);
-    let failure = Settings::read_strictly(&sources(&wrong, true)).expect_err("strictly wrong");
+    let failure = Settings::read_strictly(&Sources::for_test(&wrong)).expect_err("strictly wrong");
     assert_eq!((failure.exit, failure.problems.len()), (SETTINGS, 3));
 }
 
@@ -150,7 +145,7 @@ fn a_worker_sees_the_same_settings_without_the_secrets() {
         ("ANSIBLE_REPO_URL", "https://github.com/o/r"),
         ("GITHUB_TOKEN", "canary"),
     ];
-    let all = sources(&variables, true);
+    let all = Sources::for_test(&variables);
     let own = all.withholding(&["GITHUB_RUNNER_PAT"]);
     let (first, again) = (Settings::read(&all).expect("good settings"), Settings::again(&own));
     assert_eq!(format!("{first:?}"), format!("{again:?}"));
@@ -160,7 +155,7 @@ fn a_worker_sees_the_same_settings_without_the_secrets() {
 
 #[test]
 fn secrets_come_without_what_files_add() {
-    let secret = |value: &str| sources(&[("GITHUB_APP_PRIVATE_KEY", value)], true).secret("GITHUB_APP_PRIVATE_KEY");
+    let secret = |value: &str| Sources::for_test(&[("GITHUB_APP_PRIVATE_KEY", value)]).secret("GITHUB_APP_PRIVATE_KEY");
     let exposed = |value: &str| secret(value).map(|secret| secret.map(|secret| secret.expose().to_owned()));
     assert_eq!(exposed(" x\r\n"), Ok(Some("x".to_owned())));
     assert_eq!(exposed("a\\nb"), Ok(Some("a\\nb".to_owned())));
