@@ -3,6 +3,7 @@
 use crate::client::Order;
 use crate::failure::{Failure, USAGE};
 use crate::log::Log;
+use crate::repository::Prompt;
 use crate::worker::Worker;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     },
     /// The entrypoint's own; not in the help.
     Worker(Worker),
+    /// What git executes to ask for credentials; not in the help.
+    Answer(Prompt),
     /// With a folder in place of `PERSIST_DIR`.
     Persist(Option<PathBuf>),
     Help,
@@ -50,6 +53,7 @@ impl Command {
             ["worker", name] if let Some(worker) = Worker::named(name) => Ok(Self::Worker(worker)),
             ["persist"] => Ok(Self::Persist(None)),
             ["persist", folder] if !folder.starts_with('-') => Ok(Self::Persist(Some(folder.into()))),
+            [prompt] if let Some(prompt) = Prompt::parse(prompt) => Ok(Self::Answer(prompt)),
             ["--help" | "-h" | "help"] => Ok(Self::Help),
             ["--version" | "-V"] => Ok(Self::Version),
             _ => Err(Failure::new(USAGE, format!("`{}` is no command of the entrypoint", arguments.join(" ")))

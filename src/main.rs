@@ -19,6 +19,7 @@ mod log;
 mod persistence;
 mod places;
 mod process;
+mod repository;
 mod runner;
 mod services;
 mod settings;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Ok(Command::Logs { service, follow }) => client::logs(&service, follow, &log),
         Ok(Command::Worker(worker)) => worker.run(),
         Ok(Command::Persist(folder)) => persistence::by_hand(folder, &log),
+        Ok(Command::Answer(prompt)) => prompt.answer(&log),
         Ok(Command::Help) => help::help(&log),
         Ok(Command::Version) => cli::version(&log),
         Err(failure) => Err(failure),

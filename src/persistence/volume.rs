@@ -1,5 +1,6 @@
 //! A folder on a volume: made, and made the user's, where that is harmless.
 
+use super::tree;
 use crate::account::{Account, owner_name};
 use crate::failure::Failure;
 use crate::files;
@@ -13,8 +14,8 @@ use std::path::Path;
 
 /// Makes sure that the user can write to the folder `path`, which is made where it is missing.
 ///
-/// A volume that was mounted just now is empty and belongs to root: it is given to the user, since nobody else
-/// can be meant. Anything else that belongs to others stays theirs.
+/// A new volume is empty and belongs to root: it is given to the user, since nobody else can be meant. Anything else
+/// that belongs to others stays theirs.
 ///
 /// # Errors
 /// The user cannot write to it, and what to do about that.
@@ -22,7 +23,8 @@ pub(crate) fn claim(path: &Path, account: &Account, mode: u32) -> Result<(), Str
     let root = Uid::effective().is_root() && !account.uid.is_root();
     let make = |path: &Path| DirBuilder::new().recursive(true).mode(mode).create(path);
     let made = account.act(|| Ok(make(path))).map_err(|failure| failure.problems.concat())?;
-    if root && (made.is_err() || !writable(path, account)) {
+    let roots = fs::metadata(path).is_ok_and(|found| found.uid() == 0) && tree::mounts().iter().any(|mount| mount == path);
+    if root && (made.is_err() || roots) {
         // What cannot be given is said below, in the words of what the user then meets.
         let _ = give(path, account, mode);
     }
@@ -56,8 +58,8 @@ fn writable(path: &Path, account: &Account) -> bool {
     path.is_dir() && account.act(|| files::writable(path).map_err(|error| Failure::system("", error))).is_ok()
 }
 
-/// As root: makes the folder, and gives it to the user when it is root's and empty. Not through links, which could
-/// be the user's own and lead anywhere.
+/// As root: makes the folder where it is missing, and gives it to the user when it is root's and empty. Not through
+/// links, which could be the user's own and lead anywhere.
 fn give(path: &Path, account: &Account, mode: u32) -> io::Result<()> {
     let open = |path: &Path| {
         let how = OpenHow::new()

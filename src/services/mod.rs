@@ -3,6 +3,7 @@
 mod authorize;
 mod coder_agent;
 mod extensions;
+mod repository;
 mod runner;
 mod sshd;
 mod sshd_files;
@@ -48,13 +49,14 @@ pub(crate) fn prepare(settings: &Settings, sources: &Sources, log: &Log) -> Resu
     let runtime = places::create_runtime()?;
     account.introduce()?;
     let surroundings = Surroundings { settings, sources, account, runtime, log };
-    let services = settings.access.iter().map(|access| match access {
+    let clone = settings.repository.as_ref().map(|_| Ok(repository::prepare(&surroundings)));
+    let access = settings.access.iter().map(|access| match access {
         Access::Sshd => sshd::prepare(&surroundings),
         Access::Web(reach) => vscode_web::prepare(&surroundings, *reach),
         Access::CoderAgent => coder_agent::prepare(&surroundings),
         Access::Tunnel => tunnel::prepare(&surroundings),
     });
-    let mut services = services.collect::<Result<Vec<_>, _>>()?;
+    let mut services = clone.into_iter().chain(access).collect::<Result<Vec<_>, _>>()?;
     if let Some(runner) = &surroundings.settings.runner {
         match runner::missing(surroundings.settings) {
             Some(problem) => log.service("error", "runner", &format!("{problem}: it is not started")),

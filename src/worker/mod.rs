@@ -15,7 +15,7 @@ use crate::failure::{Failure, USAGE};
 use crate::process::Program;
 use crate::services;
 use crate::settings::{Settings, Sources};
-use crate::{coder_agent, runner, tunnel};
+use crate::{coder_agent, repository, runner, tunnel};
 
 /// The workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Worker {
             Self::CoderAgent => coder_agent::run(runtime, settings, sources),
             Self::Tunnel => tunnel::run(runtime, settings),
             Self::Runner => runner::run(runtime, settings, sources),
-            Self::Repository => Err(Failure::new(USAGE, format!("the worker `{}` is not there yet", self.name()))),
+            Self::Repository => repository::run(runtime, settings, sources),
         }
     }
 }

@@ -125,6 +125,21 @@ impl Runtime {
         heed_stop: bool,
     ) -> Result<Finished, Trouble> {
         let streams = Streams { input: !input.is_empty(), output: Stream::Piped, errors: Stream::Piped };
+        self.run_in(program, (input, streams), handed, patience, heed_stop)
+    }
+
+    /// The same with other streams; what is not piped is not kept.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) fn run_in(
+        &mut self,
+        program: &Program,
+        (input, streams): (&[u8], Streams),
+        handed: &[Handed<'_>],
+        patience: Duration,
+        heed_stop: bool,
+    ) -> Result<Finished, Trouble> {
         let mut child = spawn(program, streams, handed).map_err(Trouble::NotStarted)?;
         if let Some(mut stdin) = child.stdin.take() {
             // What a pipe holds at least (64 KiB) is more than anything that is handed over here. A program that

@@ -2,6 +2,8 @@
 //! is made by the test's own function; what was asked is kept.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod git;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};

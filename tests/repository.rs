@@ -1,0 +1,371 @@
+//! The clone of `ANSIBLE_REPO_URL`: the real git, from a real Git server, as the workspace's user.
+
+mod container;
+mod doubles;
+
+use container::{Container, Setup, server};
+use doubles::git::Repositories;
+use doubles::{Answer, Request, Server};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Barrier};
+
+const TOKEN: &str = "ghp_canary0123456789";
+const URL: &str = "http://127.0.0.1:7000/project.git";
+
+/// A workspace with a web server that is to clone from port 7000.
+fn setup(url: &str) -> Setup {
+    Setup::web(&server("")).set("ANSIBLE_REPO_URL", url)
+}
+
+/// The usual repository, with or without a token.
+fn repositories(setup: &Setup, token: Option<&str>) -> Repositories {
+    let folder = setup.folder().join("repositories");
+    std::fs::create_dir_all(&folder).unwrap();
+    Repositories::new(&folder, token).with("project", &["one", "two", "three"])
+}
+
+/// Serves them on port 7000.
+fn serve(setup: &Setup, repositories: Repositories) -> Server {
+    Server::start(setup.network().listen(7000), move |request| repositories.answer(request))
+}
+
+/// As the workspace's user.
+fn git(container: &Container, arguments: &str) -> String {
+    let script = format!("cd /home/ansible; HOME=/home/ansible setpriv --reuid=1000 --regid=1000 --clear-groups git {arguments}");
+    container.sh(&script)
+}
+
+const CLONED: &str = "is in `/home/ansible/project`";
+
+#[test]
+fn a_public_repository_is_there_before_the_services_start() {
+    let setup = setup(URL);
+    let _server = serve(&setup, repositories(&setup, None));
+    let container = setup.start().healthy();
+    let log = container.log();
+    let (cloned, started) = (log.find(CLONED).expect("it is cloned"), log.find("web: started").expect("it has started"));
+    assert!(cloned < started, "{log}");
+    assert_eq!(container.sh("cat /home/ansible/project/one; stat -c %U /home/ansible/project/one"), "oneansible\n");
+    assert_eq!(git(&container, "-C project status --short --branch"), "## main...origin/main\n");
+    assert_eq!(git(&container, "-C project log --format=%s"), "three\ntwo\none\n");
+    assert_eq!(git(&container, "-C project remote get-url origin"), format!("{URL}\n"));
+    assert_eq!(container.sh("ls -A /home/ansible | grep gantry || true"), "");
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn a_private_repository_is_cloned_with_the_token_which_nobody_sees() {
+    let setup = setup(URL).set("GITHUB_TOKEN", TOKEN);
+    let repositories = repositories(&setup, Some(TOKEN));
+    // The server waits, with the token waiting to be read (0) and after it was read (1), while somebody looks.
+    let (arrived, leave) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (at_server, from_server, seen) = (arrived.clone(), leave.clone(), AtomicU32::new(0));
+    let _server = Server::start(setup.network().listen(7000), move |request| {
+        let known = request.header("authorization").is_some();
+        let stage = u32::from(known);
+        if seen.compare_exchange(stage, stage + 1, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            at_server.wait();
+            from_server.wait();
+        }
+        repositories.answer(request)
+    });
+    let container = setup.start();
+    // From now on, as root, which sees what others see and more; and what the user can open of other processes.
+    let watch = "while [ ! -e /tmp/enough ]; do \
+                 grep -l -a '[c]anary' /proc/[0-9]*/cmdline /proc/[0-9]*/environ; \
+                 grep -r -l -a '[c]anary' /home /run /tmp; done > /opt/seen 2>/dev/null";
+    let mut watcher = None;
+    for stage in ["before it is read", "after it was read"] {
+        arrived.wait();
+        watcher.get_or_insert_with(|| container.command("sh").args(["-c", watch]).spawn().unwrap());
+        let script =
+            "for fd in /proc/[0-9]*/fd/*; do timeout 0.2 head -c 4096 $fd; done 2>/dev/null | grep -a -c '[c]anary' || true";
+        let mut user = container.command("setpriv");
+        let output = user.args(["--reuid=1000", "--regid=1000", "--clear-groups", "sh", "-c", script]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n", "{stage}");
+        assert!(!container.sh("pgrep git").is_empty());
+        leave.wait();
+    }
+    container.logged(CLONED);
+    let container = container.healthy();
+    assert_eq!(container.sh("cat /home/ansible/project/two"), "two");
+    container.sh("touch /tmp/enough");
+    watcher.unwrap().wait().unwrap();
+    assert_eq!(container.sh("cat /opt/seen"), "");
+    assert_eq!(container.sh("grep -r -l -a '[c]anary' /home /run /tmp || true"), "");
+    let config = container.sh("cat /home/ansible/project/.git/config");
+    assert!(!config.contains("canary") && !config.to_lowercase().contains("extraheader") && !config.contains('@'), "{config}");
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[test]
+fn a_helper_of_the_users_neither_sees_nor_keeps_the_token() {
+    let helper =
+        "printf '[credential]\\n\\thelper = store\\n' > /home/ansible/.gitconfig; chown 1000:1000 /home/ansible/.gitconfig";
+    let setup = setup(URL).set("GITHUB_TOKEN", TOKEN).before(helper);
+    let _server = serve(&setup, repositories(&setup, Some(TOKEN)));
+    let container = setup.start();
+    container.logged(CLONED);
+    assert_eq!(container.sh("grep -r -l -a '[c]anary' /home || true"), "");
+}
+
+#[test]
+fn a_token_in_a_file_is_read_by_root() {
+    let setup = setup(URL).set("GITHUB_TOKEN_FILE", "/run/token");
+    let setup = setup.before(&format!("echo {TOKEN} > /run/token; chmod 600 /run/token"));
+    let _server = serve(&setup, repositories(&setup, Some(TOKEN)));
+    let container = setup.start();
+    container.logged(CLONED);
+    assert!(!container.log().contains("canary"), "{}", container.log());
+}
+
+#[test]
+fn a_refusal_is_explained_and_ends_nothing() {
+    let table = [(Some("ghp_another"), "Contents → Read"), (None, "there is no GITHUB_TOKEN")];
+    for (token, expected) in table {
+        let mut setup = setup(URL);
+        if let Some(token) = token {
+            setup = setup.set("GITHUB_TOKEN", token);
+        }
+        let server = serve(&setup, repositories(&setup, Some(TOKEN)));
+        let container = setup.start().healthy();
+        let log = container.log();
+        assert!(log.contains("is not cloned") && log.contains(expected) && log.contains("given up on"), "{log}");
+        assert!(!log.contains("ghp_") && !log.contains("tries again in"), "{log}");
+        assert!(server.asked().len() <= 3, "{:?}", server.asked());
+        let (status, log) = container.stop();
+        assert_eq!(status.code(), Some(0), "{log}");
+    }
+}
+
+#[test]
+fn the_token_is_for_the_repositorys_own_server_only() {
+    let setup = setup("http://127.0.0.1:7000/project.git").set("GITHUB_TOKEN", TOKEN);
+    let _moved = Server::start(setup.network().listen(7000), |request: &Request| {
+        Answer::new(301, "").header("Location", &format!("http://127.0.0.1:7001{}", request.path))
+    });
+    let elsewhere = Server::start(setup.network().listen(7001), |_: &Request| {
+        Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"x\"")
+    });
+    let container = setup.start();
+    container.logged("is not given to `http://127.0.0.1:7001`");
+    assert!(elsewhere.asked().iter().all(|request| request.header("authorization").is_none()));
+    assert!(!container.log().contains("canary"), "{}", container.log());
+}
+
+#[test]
+fn a_server_that_is_down_is_asked_again() {
+    let setup = setup(URL);
+    let repositories = repositories(&setup, None);
+    let container = setup.start();
+    container.logged("cannot be cloned now");
+    // Nobody waits for it any longer.
+    let container = container.healthy();
+    let _server = Server::start(container.network().listen(7000), move |request| repositories.answer(request));
+    container.logged(CLONED);
+    assert_eq!(container.sh("cat /home/ansible/project/three"), "three");
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_asked_for_again() {
+    let setup = setup(URL);
+    let (repositories, broken) = (repositories(&setup, None), AtomicBool::new(false));
+    let _server = Server::start(setup.network().listen(7000), move |request| {
+        let mut answer = repositories.answer(request);
+        if answer.body.windows(4).any(|four| four == b"PACK") && !broken.swap(true, Ordering::SeqCst) {
+            answer.cut = Some(answer.body.len() / 2);
+        }
+        answer
+    });
+    let container = setup.start();
+    container.logged("cannot be cloned now");
+    container.logged(CLONED);
+    assert_eq!(git(&container, "-C project fsck"), "");
+    assert_eq!(container.sh("ls -A /home/ansible | grep gantry || true"), "");
+}
+
+#[test]
+fn branches_and_depths() {
+    let table: &[(&[(&str, &str)], &str, &str)] = &[
+        (&[("ANSIBLE_REPO_BRANCH", "feat/x")], "## feat/x...origin/feat/x\n", "on-branch\nthree\ntwo\none\n"),
+        (&[("ANSIBLE_REPO_DEPTH", "1")], "## main...origin/main\n", "three\n"),
+        (&[("ANSIBLE_REPO_BRANCH", "feat/x"), ("ANSIBLE_REPO_DEPTH", "2")], "## feat/x...origin/feat/x\n", "on-branch\nthree\n"),
+    ];
+    for (variables, branch, commits) in table {
+        let mut setup = setup(URL);
+        let _server = serve(&setup, repositories(&setup, None));
+        for (name, value) in *variables {
+            setup = setup.set(name, value);
+        }
+        let container = setup.start();
+        container.logged(CLONED);
+        assert_eq!(git(&container, "-C project status --short --branch"), *branch);
+        assert_eq!(git(&container, "-C project log --format=%s"), *commits);
+    }
+}
+
+#[test]
+fn the_address_of_a_page_names_the_branch() {
+    let setup = setup("http://127.0.0.1:7000/group/project/tree/feat/x");
+    let folder = setup.folder().join("repositories");
+    std::fs::create_dir_all(folder.join("group")).unwrap();
+    let repositories = Repositories::new(&folder, None).with("group/project", &["one"]);
+    let _server = serve(&setup, repositories);
+    let container = setup.start();
+    container.logged(CLONED);
+    assert_eq!(git(&container, "-C project branch --show-current"), "feat/x\n");
+}
+
+#[test]
+fn a_branch_that_is_not_there_is_named() {
+    let setup = setup(URL).set("ANSIBLE_REPO_BRANCH", "nowhere");
+    let _server = serve(&setup, repositories(&setup, None));
+    let container = setup.start().healthy();
+    assert!(container.log().contains("it has no branch `nowhere`"), "{}", container.log());
+    assert_eq!(container.sh("ls -A /home/ansible | grep project || true"), "");
+}
+
+#[test]
+fn an_empty_repository_is_one_too() {
+    let setup = setup("http://127.0.0.1:7000/empty.git");
+    let folder = setup.folder().join("repositories");
+    let made = std::process::Command::new("/usr/bin/git").args(["init", "-q", "--bare"]).arg(folder.join("empty.git")).status();
+    assert!(made.unwrap().success());
+    let _server = serve(&setup, Repositories::new(&folder, None));
+    let container = setup.start();
+    container.logged("is in `/home/ansible/empty`");
+    container.sh("test -d /home/ansible/empty/.git");
+}
+
+#[test]
+fn what_is_there_stays() {
+    let mine = "install -d -o 1000 -g 1000 /home/ansible/project; echo mine > /home/ansible/project/file";
+    let setup = setup(URL).before(mine);
+    let server = serve(&setup, repositories(&setup, None));
+    let container = setup.start().healthy();
+    assert!(container.log().contains("is there already"), "{}", container.log());
+    assert_eq!(container.sh("ls /home/ansible/project"), "file\n");
+    assert_eq!(server.asked().len(), 0);
+}
+
+#[test]
+fn scripts_run_before_and_in_the_clone() {
+    let setup = setup(URL)
+        .set("ANSIBLE_REPO_PRE_CLONE", "echo before at $PWD as $(id -un), there: $(ls); git config --global a.b c")
+        .set("ANSIBLE_REPO_POST_CLONE", "#!/usr/bin/perl\nprint 'after at ', `pwd`; print <*>; exit 3")
+        .set("GITHUB_TOKEN", TOKEN);
+    let _server = serve(&setup, repositories(&setup, Some(TOKEN)));
+    let container = setup.start().healthy();
+    let log = container.log();
+    let places: Vec<_> =
+        ["before at /home/ansible as ansible", "is in `/home/ansible/project`", "after at /home/ansible/project"]
+            .map(|text| log.find(text).unwrap_or_else(|| panic!("{text}: {log}")))
+            .into();
+    assert!(places.is_sorted(), "{log}");
+    assert!(log.contains("onethreetwo") && log.contains("ANSIBLE_REPO_POST_CLONE: the script ended with exit code 3"), "{log}");
+    assert!(!log.contains("canary") && !log.contains("given up"), "{log}");
+}
+
+/// A setup whose home is a folder of the host, which a second container finds as the first one left it.
+fn with_home(setup: Setup, home: &Path) -> Setup {
+    std::fs::create_dir_all(home).unwrap();
+    std::os::unix::fs::chown(home, Some(1000), Some(1000)).unwrap();
+    setup.before(&format!("mount --bind {} /home/ansible", home.display()))
+}
+
+#[test]
+fn a_clone_that_was_killed_is_not_taken_for_a_whole_one() {
+    let ground = Setup::new();
+    let home = ground.folder().join("home");
+    let repositories = repositories(&ground, None);
+    for when in ["info/refs", "git-upload-pack"] {
+        let first = with_home(setup(URL), &home);
+        let (reached, repositories_then) = (Arc::new(Barrier::new(2)), repositories.clone());
+        let at_server = reached.clone();
+        let _server = Server::start(first.network().listen(7000), move |request| {
+            if request.path.contains(when) {
+                at_server.wait();
+                std::thread::park();
+            }
+            repositories_then.answer(request)
+        });
+        let container = first.start();
+        reached.wait();
+        container.until("a partial clone", |_| home.join(partial()).exists().then_some(()));
+        // SIGKILL to everything.
+        drop(container);
+        assert!(home.join(partial()).exists() && !home.join("project").exists());
+
+        let second = with_home(setup(URL), &home);
+        let _server = serve(&second, repositories.clone());
+        let container = second.start();
+        container.logged(CLONED);
+        assert_eq!(git(&container, "-C project status --short --branch"), "## main...origin/main\n");
+        assert!(!home.join(partial()).exists());
+        drop(container);
+        std::fs::remove_dir_all(home.join("project")).unwrap();
+    }
+    std::fs::remove_dir_all(ground.folder()).unwrap();
+}
+
+fn partial() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    format!(".project.gantry-partial-{}", host.trim())
+}
+
+#[test]
+fn a_stop_while_it_clones_is_quick_and_clean() {
+    let setup = setup(URL);
+    let reached = Arc::new(Barrier::new(2));
+    let at_server = reached.clone();
+    let _server = Server::start(setup.network().listen(7000), move |_: &Request| {
+        at_server.wait();
+        std::thread::park();
+        Answer::new(500, "")
+    });
+    let container = setup.start();
+    reached.wait();
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!log.contains("killed"), "{log}");
+}
+
+#[test]
+fn a_volume_of_its_own_is_filled_in_place() {
+    // As docker mounts a new volume: empty and root's.
+    let mount = "mkdir /home/ansible/project; mount -t tmpfs -o noexec tmpfs /home/ansible/project; mkdir /home/ansible/project/lost+found";
+    let setup = setup(URL).before(mount);
+    let _server = serve(&setup, repositories(&setup, None));
+    let container = setup.start();
+    container.logged(CLONED);
+    container.logged("is mounted noexec");
+    assert_eq!(git(&container, "-C project status --short --branch"), "## main...origin/main\n");
+    assert_eq!(container.sh("ls -A /home/ansible/project"), ".git\nlost+found\none\nthree\ntwo\n");
+}
+
+#[test]
+fn a_folder_of_somebody_else_is_said() {
+    let setup = setup(URL).set("ANSIBLE_REPO_DIR", "/opt/other/project").before("mkdir /opt/other; touch /opt/other/file");
+    let _server = serve(&setup, repositories(&setup, None));
+    let container = setup.start().healthy();
+    let log = container.log();
+    assert!(log.contains("`/opt/other` cannot be written to by `ansible`: it belongs to root:root"), "{log}");
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn no_hook_of_the_users_runs() {
+    let hook = "mkdir -p /home/ansible/t/hooks; printf '#!/bin/sh\\ntouch /tmp/hooked\\n' > /home/ansible/t/hooks/post-checkout\n\
+                chmod 755 /home/ansible/t/hooks/post-checkout\n\
+                printf '[init]\\n\\ttemplateDir = /home/ansible/t\\n' > /home/ansible/.gitconfig; chown -R 1000:1000 /home/ansible";
+    let setup = setup(URL).before(hook);
+    let _server = serve(&setup, repositories(&setup, None));
+    let container = setup.start();
+    container.logged(CLONED);
+    container.sh("test -e /home/ansible/project/.git/hooks/post-checkout && test ! -e /tmp/hooked");
+}
