@@ -190,21 +190,25 @@ fn an_answer_that_breaks_off_is_asked_for_again() {
 
 #[test]
 fn branches_and_depths() {
-    let table: &[(&[(&str, &str)], &str, &str)] = &[
-        (&[("ANSIBLE_REPO_BRANCH", "feat/x")], "## feat/x...origin/feat/x\n", "on-branch\nthree\ntwo\none\n"),
-        (&[("ANSIBLE_REPO_DEPTH", "1")], "## main...origin/main\n", "three\n"),
-        (&[("ANSIBLE_REPO_BRANCH", "feat/x"), ("ANSIBLE_REPO_DEPTH", "2")], "## feat/x...origin/feat/x\n", "on-branch\nthree\n"),
+    let table = [
+        (vec![("ANSIBLE_REPO_BRANCH", "feat/x")], "## feat/x...origin/feat/x\n", "on-branch\nthree\ntwo\none\n"),
+        (vec![("ANSIBLE_REPO_DEPTH", "1")], "## main...origin/main\n", "three\n"),
+        (
+            vec![("ANSIBLE_REPO_BRANCH", "feat/x"), ("ANSIBLE_REPO_DEPTH", "2")],
+            "## feat/x...origin/feat/x\n",
+            "on-branch\nthree\n",
+        ),
     ];
     for (variables, branch, commits) in table {
         let mut setup = setup(URL);
         let _server = serve(&setup, repositories(&setup, None));
-        for (name, value) in *variables {
+        for (name, value) in variables {
             setup = setup.set(name, value);
         }
         let container = setup.start();
         container.logged(CLONED);
-        assert_eq!(git(&container, "-C project status --short --branch"), *branch);
-        assert_eq!(git(&container, "-C project log --format=%s"), *commits);
+        assert_eq!(git(&container, "-C project status --short --branch"), branch);
+        assert_eq!(git(&container, "-C project log --format=%s"), commits);
     }
 }
 
