@@ -1,6 +1,6 @@
 //! The GitHub runner: where it is registered, with what, and how it runs.
 
-use super::model::{Credentials, Runner, RunnerTarget};
+use super::model::{Credentials, Runner, RunnerTarget, Scope};
 use super::reader::{Reader, shown};
 use super::url::Url;
 use std::path::{Component, Path, PathBuf};
@@ -44,6 +44,11 @@ impl Reader<'_> {
         let name = self.runner_name();
         let labels = self.labels();
         let group = self.plain("GITHUB_RUNNER_GROUP");
+        if group.is_some() && matches!(&target, Some(RunnerTarget { scope: Scope::Repository { .. }, .. })) {
+            self.note(
+                "GITHUB_RUNNER_GROUP means nothing for the runner of a repository: organisations and enterprises have groups",
+            );
+        }
         let ephemeral = self.switch("GITHUB_RUNNER_EPHEMERAL", false);
         let work_folder = self.work_folder();
         let user = self.runner_user();

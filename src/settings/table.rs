@@ -117,7 +117,12 @@ pub(crate) const VARIABLES: &[Variable] = &[
     plain(Network, "HTTP_PROXY", "", "proxy for `http://`"),
     plain(Network, "NO_PROXY", "", "hosts that are asked directly"),
     plain(Network, "EXTRA_CA_FILE", "", "certificates (PEM) to trust beside the image's"),
-    plain(Operation, "STOP_GRACE_SECONDS", "8", "from a stop to the last SIGKILL; 25 on ECS and Kubernetes"),
+    plain(
+        Operation,
+        "STOP_GRACE_SECONDS",
+        "8",
+        "from a stop to the last SIGKILL (ECS, Kubernetes: 25); more needs `--stop-timeout`",
+    ),
     plain(Operation, "LOG_FORMAT", "text", "`text` or `json`"),
     plain(Operation, "STRICT", "off", "`on`: wrong settings of runner or repository stop the start, too"),
     secret(Foreign, "CODER_SELF_TOKEN", "", "kept from everything"),
@@ -135,4 +140,33 @@ pub(super) fn find(name: &str) -> Option<&'static Variable> {
 /// Whether `name` is that of a secret: those leave the environment before anything runs.
 pub(crate) fn is_secret(name: &str) -> bool {
     find(name).is_some_and(|variable| variable.secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Group, VARIABLES};
+
+    #[test]
+    fn every_variable_is_read() {
+        let readers = [
+            include_str!("mod.rs"),
+            include_str!("access.rs"),
+            include_str!("repository.rs"),
+            include_str!("runner.rs"),
+            include_str!("environment.rs"),
+        ];
+        for variable in VARIABLES.iter().filter(|variable| variable.group != Group::Foreign) {
+            let literal = format!("\"{}\"", variable.name);
+            assert!(readers.iter().any(|reader| reader.contains(&literal)), "{}", variable.name);
+        }
+    }
+
+    #[test]
+    fn a_variable_stands_there_once_and_with_its_group() {
+        for (at, variable) in VARIABLES.iter().enumerate() {
+            assert!(VARIABLES[..at].iter().all(|before| before.name != variable.name), "{}", variable.name);
+            let group = |variable: &super::Variable| Group::ALL.iter().position(|group| *group == variable.group);
+            assert!(at == 0 || group(&VARIABLES[at - 1]) <= group(variable), "{}", variable.name);
+        }
+    }
 }

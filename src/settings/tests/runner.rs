@@ -47,6 +47,9 @@ fn defaults_and_choices() {
     ]);
     assert_eq!(chosen.target.api, "http://127.0.0.1:8080/api/v3");
     assert_eq!((chosen.name.as_deref(), chosen.group.as_deref(), chosen.user.as_str()), (Some("mine"), Some("of us"), "builder"));
+    assert!(
+        settings(&[URL, PAT, ("GITHUB_RUNNER_GROUP", "x")]).notes[0].contains("means nothing for the runner of a repository")
+    );
     assert_eq!(chosen.labels, ["a", "b", "c d"]);
     assert_eq!(chosen.work_folder.as_deref(), Some(Path::new("/work")));
     assert!(!chosen.autostart && chosen.ephemeral && chosen.allow_public && chosen.debug);
