@@ -14,6 +14,7 @@ pub(crate) enum Command {
     Run,
     Check,
     Health,
+    WebUrl,
     Status {
         as_json: bool,
     },
@@ -50,6 +51,7 @@ impl Command {
                 Ok(Self::Logs { service: service.to_owned(), follow: true })
             }
             ["logs", service] => Ok(Self::Logs { service: service.to_owned(), follow: false }),
+            ["web-url"] => Ok(Self::WebUrl),
             ["worker", name] if let Some(worker) = Worker::named(name) => Ok(Self::Worker(worker)),
             ["persist"] => Ok(Self::Persist(None)),
             ["persist", folder] if !folder.starts_with('-') => Ok(Self::Persist(Some(folder.into()))),

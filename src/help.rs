@@ -11,6 +11,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("status [--json]", "what runs here, since when, and what it is doing"),
     ("start|stop|restart SERVICE", "one service, while the others run on"),
     ("logs [-f] SERVICE", "the last lines of a service, and with -f those to come"),
+    ("web-url", "where the web server is, token and all"),
     ("persist [FOLDER]", "link what is kept of the home into PERSIST_DIR, or into FOLDER"),
     ("healthcheck", "0 when everything that gives access serves, otherwise 1"),
     ("--help", "this text"),

@@ -26,6 +26,7 @@ mod settings;
 mod signals;
 mod supervisor;
 mod tunnel;
+mod web_url;
 mod worker;
 
 use crate::cli::Command;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Ok(Command::Status { as_json }) => client::status(as_json, &log),
         Ok(Command::Order(order, service)) => client::order(order, &service, &log),
         Ok(Command::Logs { service, follow }) => client::logs(&service, follow, &log),
+        Ok(Command::WebUrl) => web_url::show(&log),
         Ok(Command::Worker(worker)) => worker.run(),
         Ok(Command::Persist(folder)) => persistence::by_hand(folder, &log),
         Ok(Command::Answer(prompt)) => prompt.answer(&log),

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::files;
 use nix::unistd::Uid;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) const SSHD: &str = "/usr/sbin/sshd";
@@ -26,8 +27,11 @@ pub(crate) const RUNNER: &str = "/opt/actions-runner";
 /// The folder for what lives as long as the container: `/run/gantry`, or one in `/tmp` for an ordinary user,
 /// who may not write to `/run`.
 pub(crate) fn runtime() -> PathBuf {
-    let own = Uid::effective();
-    if own.is_root() { "/run/gantry".into() } else { format!("/tmp/gantry-{own}").into() }
+    runtime_of(Uid::effective())
+}
+
+fn runtime_of(user: Uid) -> PathBuf {
+    if user.is_root() { "/run/gantry".into() } else { format!("/tmp/gantry-{user}").into() }
 }
 
 /// Where the GitHub runner of the user `uid` is copied to when there is nowhere else.
@@ -40,16 +44,17 @@ pub(crate) fn control() -> PathBuf {
     runtime().join("control.sock")
 }
 
-/// Where the socket of the running entrypoint may be, as a caller sees it: root's, its own, and for root that of the
-/// user whom the container was started as.
-pub(crate) fn controls() -> Vec<PathBuf> {
-    let mut runtimes = vec!["/run/gantry".to_owned(), format!("/tmp/gantry-{}", Uid::effective())];
-    if Uid::effective().is_root() {
-        let status = std::fs::read_to_string("/proc/1/status").unwrap_or_default();
-        let user = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_ascii_whitespace().next());
-        runtimes.extend(user.map(|user| format!("/tmp/gantry-{user}")));
+/// Where the file `name` of the running entrypoint may be, as a caller sees it: in root's runtime folder, the caller's
+/// own, and for root in that of the user whom the container was started as.
+pub(crate) fn running(name: &str) -> Vec<PathBuf> {
+    let own = Uid::effective();
+    let mut users = vec![Uid::from_raw(0), own];
+    if own.is_root() {
+        let status = fs::read_to_string("/proc/1/status").unwrap_or_default();
+        let user = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_ascii_whitespace().next()?.parse().ok());
+        users.extend(user.map(Uid::from_raw));
     }
-    runtimes.into_iter().map(|runtime| PathBuf::from(runtime).join("control.sock")).collect()
+    users.into_iter().map(|user| runtime_of(user).join(name)).collect()
 }
 
 /// Creates the runtime folder.

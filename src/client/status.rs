@@ -18,6 +18,7 @@ pub(super) struct Told<'a> {
     pub(super) whole: Fields<'a>,
     pub(super) services: Vec<Fields<'a>>,
     disabled: Vec<Fields<'a>>,
+    notes: Vec<Fields<'a>>,
 }
 
 impl<'a> Told<'a> {
@@ -31,6 +32,7 @@ impl<'a> Told<'a> {
                 Some("entrypoint") => told.whole = fields,
                 Some("service") => told.services.push(fields),
                 Some("disabled") => told.disabled.push(fields),
+                Some("note") => told.notes.push(fields),
                 _ => {}
             }
         }
@@ -88,6 +90,9 @@ fn table(told: &Told<'_>) -> String {
     for disabled in &told.disabled {
         let _ = writeln!(notes, "{}: disabled: {}", field(disabled, "name"), field(disabled, "problem"));
     }
+    for note in &told.notes {
+        let _ = writeln!(notes, "note: {}", field(note, "text"));
+    }
     if !notes.is_empty() {
         text.push('\n');
         text.push_str(&notes);
@@ -109,7 +114,7 @@ fn duration(seconds: &str) -> String {
 fn json(told: &Told<'_>) -> String {
     let mut text = format!("{{\"schema\":{SCHEMA},");
     object(&told.whole, &mut text);
-    for (name, list) in [("services", &told.services), ("disabled", &told.disabled)] {
+    for (name, list) in [("services", &told.services), ("disabled", &told.disabled), ("notes", &told.notes)] {
         // Writing to a `String` cannot fail.
         let _ = write!(text, ",\"{name}\":[");
         for (index, fields) in list.iter().enumerate() {
@@ -153,7 +158,8 @@ mod tests {
     const ANSWER: &str = "entrypoint\tstate=running\tversion=1\tuptime=75\n\
         service\tname=web\trole=main\tphase=ready\trestarts=0\tuptime=74\tport=8080\tpath=/healthz\n\
         service\tname=runner\trole=side\tphase=pausing\trestarts=3\tdoing=asks \"GitHub\"\terror=a=b\terror_age=3\n\
-        disabled\tname=repository\tproblem=ANSIBLE_REPO_URL is no address\n";
+        disabled\tname=repository\tproblem=ANSIBLE_REPO_URL is no address\n\
+        note\ttext=jobs reach the port\n";
 
     #[test]
     fn people_get_a_table() {
@@ -165,7 +171,8 @@ mod tests {
              web      ready    1 min  0         8080  -\n\
              runner   pausing  -      3         -     asks \"GitHub\"\n\n\
              runner: last error, 3 s ago: a=b\n\
-             repository: disabled: ANSIBLE_REPO_URL is no address\n"
+             repository: disabled: ANSIBLE_REPO_URL is no address\n\
+             note: jobs reach the port\n"
         );
     }
 
@@ -175,7 +182,8 @@ mod tests {
         let expected = r#"{"schema":1,"state":"running","uptime_seconds":75,"version":"1","services":[
 {"name":"web","path":"/healthz","phase":"ready","port":8080,"restarts":0,"role":"main","uptime_seconds":74},
 {"doing":"asks \"GitHub\"","last_error":"a=b","last_error_seconds_ago":3,"name":"runner","phase":"pausing","restarts":3,"role":"side"}],
-"disabled":[{"name":"repository","problem":"ANSIBLE_REPO_URL is no address"}]}"#;
+"disabled":[{"name":"repository","problem":"ANSIBLE_REPO_URL is no address"}],
+"notes":[{"text":"jobs reach the port"}]}"#;
         assert_eq!(json(&told).trim_end(), expected.replace('\n', ""));
     }
 

@@ -10,6 +10,7 @@ mod sshd_files;
 mod tunnel;
 mod unprivileged;
 mod vscode_web;
+mod web_server;
 
 pub(crate) use sshd::keep_host_keys;
 

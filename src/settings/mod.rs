@@ -116,6 +116,13 @@ fn gather(sources: &Sources, strict: bool) -> (Settings, Vec<String>) {
     let strict = reader.switch("STRICT", false) || strict;
     let repository = reader.beside("repository", Reader::repository);
     let runner = reader.beside("runner", Reader::runner);
+    if reach == Some(Reach::Loopback) && matches!(web.auth, WebAuth::Nobody) && runner.is_some() {
+        let port = web.port;
+        reader.notes.push(format!(
+            "jobs of the runner can reach the web server on port {port}, as everything in this container can, and with it a \
+             shell of the workspace: VSCODE_WEB_AUTH=token closes it to them"
+        ));
+    }
     let Reader { mut problems, notes, mut disabled, .. } = reader;
     if strict {
         problems.extend(disabled.drain(..).flat_map(|disabled| disabled.problems));

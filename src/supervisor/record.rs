@@ -77,7 +77,7 @@ impl Record {
     /// Notes what was seen.
     pub(super) fn note(&mut self, seen: &Seen) {
         match seen {
-            Seen::Ready => {}
+            Seen::Ready | Seen::Hidden => {}
             Seen::Doing(what) => (self.doing, self.prominent) = (Some(what.clone()), None),
             Seen::Prominent(what) => self.prominent = Some(what.clone()),
         }

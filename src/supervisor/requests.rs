@@ -87,6 +87,7 @@ impl Supervisor<'_> {
             state: &self.state,
             records: &self.records,
             disabled: &self.settings.disabled,
+            notes: &self.settings.notes,
             now: self.began.elapsed(),
         }
     }

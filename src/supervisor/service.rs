@@ -42,6 +42,8 @@ pub(crate) enum Seen {
     Ready,
     /// What it is doing, for `status`.
     Doing(String),
+    /// Something that nobody is to see: the line is shown and kept nowhere.
+    Hidden,
     /// Something that a person has to see, such as a code to log in with: shown prominently. It serves as well
     /// as it can until then, so it counts as ready.
     Prominent(String),

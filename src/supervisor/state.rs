@@ -218,8 +218,9 @@ impl State {
         // What it left in its group could hold its port.
         actions.push(Action::Kill(index));
         let restart = service.policy.restart;
-        // A main service that has never been ready is set up wrongly: to say so at once beats trying again.
-        let hopeless = service.policy.role == Role::Main && !service.proven;
+        // A main service that has never been ready is set up wrongly: to say so at once beats trying again. One that
+        // is never given up on depends on others, who may come up later.
+        let hopeless = service.policy.role == Role::Main && !service.proven && restart.limit.is_some();
         if hopeless || restart.limit.is_some_and(|limit| service.row >= limit) {
             service.phase = Phase::Over(Rest::GivenUp);
             actions.push(Action::Say(Note::GivenUp(index)));

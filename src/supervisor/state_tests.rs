@@ -211,3 +211,14 @@ fn ready_and_alone_at_odd_times_mean_nothing() {
     assert_eq!(on(&mut state, Event::Ready(0), 1), [], "somebody else's port");
     assert_eq!(state.phase(0), Phase::Pausing { until: s(2) });
 }
+
+#[test]
+fn a_main_service_that_depends_on_others_is_never_given_up_on() {
+    let restart = Restart { limit: None, ..policy(Role::Main).restart };
+    let mut state = state(&[Policy { restart, ..policy(Role::Main) }]);
+    on(&mut state, Event::Begin, 0);
+    for at in [0, 10, 20, 30] {
+        assert_eq!(on(&mut state, Event::Ended(0, End::Code(1)), at), [Action::Kill(0)], "never ready");
+        assert_eq!(on(&mut state, Event::Tick, at + 9), [Action::Start(0)]);
+    }
+}

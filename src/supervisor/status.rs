@@ -14,6 +14,8 @@ pub(super) struct Snapshot<'a> {
     pub(super) state: &'a State,
     pub(super) records: &'a [Record],
     pub(super) disabled: &'a [Disabled],
+    /// What is no problem but should be known.
+    pub(super) notes: &'a [String],
     /// How long the entrypoint has been running.
     pub(super) now: Duration,
 }
@@ -48,6 +50,9 @@ impl Snapshot<'_> {
                 fields.extend([("error", error.clone()), ("error_age", seconds(self.now.saturating_sub(*at)))]);
             }
             line(&mut text, "service", fields);
+        }
+        for note in self.notes {
+            line(&mut text, "note", [("text", note.clone())]);
         }
         for disabled in self.disabled {
             for problem in &disabled.problems {

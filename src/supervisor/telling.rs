@@ -38,11 +38,14 @@ impl Supervisor<'_> {
                     None => None,
                 }
             } else {
+                let seen = service.watch.and_then(|watch| watch(&line.text));
+                if seen == Some(Seen::Hidden) {
+                    continue;
+                }
                 if service.shown == Shown::Log {
                     let stream = if line.kind == Kind::Errors { "stderr" } else { "stdout" };
                     self.log.output(service.name, stream, &line.text);
                 }
-                let seen = service.watch.and_then(|watch| watch(&line.text));
                 if let Some(record) = self.records.get_mut(index) {
                     record.kept.push(line.text);
                 }
