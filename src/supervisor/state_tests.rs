@@ -1,32 +1,32 @@
 use super::State;
 use crate::process::End;
-use crate::supervisor::events::{Action, Answer, Event, Note, Order, Phase, Policy, Rest, Restart, Role};
+use crate::supervisor::events::{Action, Event, Note, Phase, Policy, Rest, Restart, Role};
 use std::time::Duration;
 
-fn s(seconds: u64) -> Duration {
+pub(super) fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn policy(role: Role) -> Policy {
+pub(super) fn policy(role: Role) -> Policy {
     let limit = (role == Role::Main).then_some(2);
     let restart = Restart { limit, first: s(1), longest: s(5), stable: s(60) };
     Policy { role, steps: 0, probed: true, once: false, autostart: true, gate: None, restart, patience: s(8) }
 }
 
 /// Grace 20: the sweep begins 15 seconds after a stop at the latest.
-fn state(policies: &[Policy]) -> State {
+pub(super) fn state(policies: &[Policy]) -> State {
     State::new(policies.iter().cloned(), s(20))
 }
 
 /// Everything that is done, without what is said.
-fn on(state: &mut State, event: Event, at: u64) -> Vec<Action> {
+pub(super) fn on(state: &mut State, event: Event, at: u64) -> Vec<Action> {
     let mut actions = state.on(event, s(at));
     actions.retain(|action| !matches!(action, Action::Say(_)));
     actions
 }
 
 /// A state whose services are all ready at second 0.
-fn ready(policies: &[Policy]) -> State {
+pub(super) fn ready(policies: &[Policy]) -> State {
     let mut state = state(policies);
     on(&mut state, Event::Begin, 0);
     for index in 0..policies.len() {
@@ -35,9 +35,9 @@ fn ready(policies: &[Policy]) -> State {
     state
 }
 
-const STOP: Event = Event::Stop { hurry: false };
-const SWEEP: Action = Action::Sweep { kill: false };
-const SWEEP_KILL: Action = Action::Sweep { kill: true };
+pub(super) const STOP: Event = Event::Stop { hurry: false };
+pub(super) const SWEEP: Action = Action::Sweep { kill: false };
+pub(super) const SWEEP_KILL: Action = Action::Sweep { kill: true };
 
 #[test]
 fn steps_come_before_the_service_in_order() {
@@ -220,5 +220,104 @@ fn a_main_service_that_depends_on_others_is_never_given_up_on() {
     for at in [0, 10, 20, 30] {
         assert_eq!(on(&mut state, Event::Ended(0, End::Code(1)), at), [Action::Kill(0)], "never ready");
         assert_eq!(on(&mut state, Event::Tick, at + 9), [Action::Start(0)]);
+    }
+}
+
+#[test]
+fn a_task_is_done_when_it_ends_well() {
+    let mut state = state(&[Policy { once: true, ..policy(Role::Side) }, policy(Role::Main)]);
+    on(&mut state, Event::Begin, 0);
+    assert_eq!(state.on(Event::Ended(0, End::Code(0)), s(1)), [Action::Say(Note::Done(0))]);
+    assert_eq!(state.phase(0), Phase::Over(Rest::Done));
+    assert_eq!(state.wake_at(), None, "not started again");
+    assert!(!state.stopping());
+}
+
+#[test]
+fn a_task_that_fails_is_tried_again_up_to_its_limit_and_ends_nothing() {
+    let restart = Restart { limit: Some(2), first: s(1), longest: s(5), stable: s(60) };
+    let mut state = state(&[Policy { once: true, restart, ..policy(Role::Side) }, policy(Role::Main)]);
+    on(&mut state, Event::Begin, 0);
+    for at in [1, 3] {
+        assert_eq!(on(&mut state, Event::Ended(0, End::Code(128)), at), [Action::Kill(0)]);
+        assert_eq!(on(&mut state, Event::Tick, at + at), [Action::Start(0)], "{at}");
+    }
+    let given_up = [Action::Say(Note::Ended(0, End::Code(128))), Action::Kill(0), Action::Say(Note::GivenUp(0))];
+    assert_eq!(state.on(Event::Ended(0, End::Code(128)), s(9)), given_up);
+    assert_eq!((state.phase(0), state.restarts(0), state.stopping()), (Phase::Over(Rest::GivenUp), 2, false));
+}
+
+/// A gate of 10 seconds, and two services behind it.
+fn gated() -> State {
+    let gate = Policy { once: true, gate: Some(s(10)), ..policy(Role::Side) };
+    let mut state = state(&[gate, policy(Role::Main), policy(Role::Side)]);
+    assert_eq!(on(&mut state, Event::Begin, 1), [Action::Start(0)]);
+    assert_eq!(state.phase(1), Phase::Waiting);
+    assert_eq!(state.wake_at(), Some(s(11)));
+    state
+}
+
+#[test]
+fn those_behind_a_gate_begin_when_it_is_open() {
+    let both = [Action::Start(1), Action::Start(2)];
+    let failed = [Action::Kill(0), Action::Start(1), Action::Start(2)];
+    let table: [(Event, u64, &[Action]); 4] = [
+        (Event::Ended(0, End::Code(0)), 2, &both),
+        (Event::Ready(0), 2, &both),
+        (Event::Ended(0, End::Code(1)), 2, &failed),
+        (Event::Tick, 11, &both),
+    ];
+    for (event, at, expected) in table {
+        let mut state = gated();
+        assert_eq!(on(&mut state, Event::Tick, 1), [], "nothing has happened yet");
+        assert_eq!(on(&mut state, event, at), expected, "{event:?}");
+        assert_eq!(on(&mut state, Event::Tick, at), [], "only once");
+    }
+    let mut state = gated();
+    assert!(state.on(Event::Tick, s(11)).contains(&Action::Say(Note::Overslept(0))));
+    assert_eq!(on(&mut state, Event::Ended(0, End::Code(0)), 12), [], "it goes on by itself");
+}
+
+#[test]
+fn gates_open_one_after_the_other() {
+    let gate = || Policy { gate: Some(s(10)), ..policy(Role::Side) };
+    let mut state = state(&[gate(), gate(), policy(Role::Main)]);
+    assert_eq!(on(&mut state, Event::Begin, 0), [Action::Start(0)]);
+    assert_eq!(on(&mut state, Event::Ready(0), 4), [Action::Start(1)]);
+    assert_eq!(state.wake_at(), Some(s(14)));
+    assert_eq!(on(&mut state, Event::Tick, 14), [Action::Start(2)]);
+}
+
+#[test]
+fn a_gate_that_is_not_there_holds_nobody_up() {
+    let gate = Policy { gate: Some(s(10)), autostart: false, ..policy(Role::Side) };
+    let mut state = state(&[gate, policy(Role::Main)]);
+    assert_eq!(on(&mut state, Event::Begin, 0), [Action::Start(1)]);
+    assert_eq!(state.phase(0), Phase::Over(Rest::Idle));
+}
+
+#[test]
+fn a_stop_during_a_gate_starts_nobody() {
+    let mut state = gated();
+    assert_eq!(on(&mut state, STOP, 2), [Action::Ask(0)]);
+    assert_eq!(on(&mut state, Event::Ended(0, End::Signal(15)), 2), [SWEEP]);
+    assert_eq!(on(&mut state, Event::Alone, 2), [Action::Exit(0)]);
+}
+
+#[test]
+fn side_services_leave_the_main_ones_and_the_sweep_their_part_of_the_grace_period() {
+    // grace: killed at the latest, swept, all killed; the container engine kills at 10 and at 30 seconds.
+    for (grace, side, sweep) in [(8, 5_000, 6), (25, 17_000, 20), (120, 112_000, 115)] {
+        let patient = |role| Policy { patience: s(1000), ..policy(role) };
+        let mut state = State::new([patient(Role::Side), patient(Role::Main)], s(grace));
+        on(&mut state, Event::Begin, 0);
+        on(&mut state, STOP, 0);
+        assert_eq!(state.wake_at(), Some(Duration::from_millis(side)), "{grace}");
+        assert_eq!(on(&mut state, Event::Tick, sweep - 1), [Action::Kill(0)]);
+        assert_eq!(on(&mut state, Event::Ended(0, End::Signal(9)), sweep - 1), [Action::Ask(1)], "a moment of its own");
+        assert_eq!(on(&mut state, Event::Tick, sweep), [SWEEP]);
+        assert_eq!(on(&mut state, Event::Tick, grace - 1), []);
+        assert_eq!(on(&mut state, Event::Tick, grace), [SWEEP_KILL]);
+        assert_eq!(on(&mut state, Event::Tick, grace + 1), [Action::Exit(137)], "within the second after it");
     }
 }

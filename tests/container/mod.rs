@@ -254,7 +254,13 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // With `--kill-child` everything inside goes along.
+        // With PID 1 everything inside goes along. (`--kill-child` would not see to it: the kernel forgets what to do
+        // at a parent's death when a process changes its user, as the entrypoint does for a moment.)
+        let path = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let init = fs::read_to_string(path).ok().and_then(|children| children.split_whitespace().next()?.parse().ok());
+        if let Some(init) = init {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(init), nix::sys::signal::Signal::SIGKILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);

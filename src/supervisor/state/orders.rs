@@ -49,3 +49,7 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "orders_tests.rs"]
+mod tests;
