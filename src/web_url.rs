@@ -41,6 +41,9 @@ pub(crate) fn show(log: &Log) -> Result<u8, Failure> {
             log.answer(&text);
             return Ok(0);
         }
+        Some(Err(error)) if error.kind() == ErrorKind::PermissionDenied && Uid::effective().is_root() => {
+            "root has lost its rights in this container: ask as the user that it was started as".to_owned()
+        }
         Some(Err(error)) if error.kind() == ErrorKind::PermissionDenied => {
             format!("only root and `{WORKSPACE_USER}` are told where the web server is")
         }

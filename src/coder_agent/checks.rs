@@ -161,6 +161,26 @@ mod tests {
         assert_eq!(Elf::of(&whole).map(|elf| elf.end), Some(u64::MAX));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_server_sends_is_judged(
+            mut head in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+            size in proptest::num::u64::ANY,
+            length in ".{0,20}",
+            etag in ".{0,60}",
+            is_elf in proptest::bool::ANY,
+        ) {
+            if is_elf && head.len() > 6 {
+                head[..6].copy_from_slice(b"\x7fELF\x02\x01");
+            }
+            let offered = Offered { url: "U", kind: Some(&etag), length: Some(&length), head: &head, size };
+            let _ = offered.check();
+            if let Some(sha1) = sha1_of_etag(&etag) {
+                proptest::prop_assert_eq!(sha1.len(), 40);
+            }
+        }
+    }
+
     #[test]
     fn etags() {
         let sha1 = "0123456789abcdef0123456789abcdef01234567";

@@ -143,4 +143,15 @@ mod tests {
             assert_eq!(merge(&before, &baked, exists), after, "{case}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_list_that_anybody_may_have_written_is_no_reason_to_panic(
+            own in r#"([\[\]{}",:\\ä]|"relativeLocation"|"id"){0,40}"#,
+            offered in r#"\[(\{"id":"[a-c]","relativeLocation":"[a-c]\\?"\},?){0,4}\]?"#,
+        ) {
+            let merged = merge(&own, &offered, |folder| folder != "a");
+            proptest::prop_assert_eq!(merge(&merged, &offered, |folder| folder != "a"), merged.clone());
+        }
+    }
 }

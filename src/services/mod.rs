@@ -119,7 +119,7 @@ fn writable(account: &Account) -> Result<(), Failure> {
     }
     let hints = vec![
         format!("with a read-only root: `--tmpfs /tmp --tmpfs /run`, and a volume at `{}`", account.home.display()),
-        format!("a volume has to belong to uid {}", account.uid),
+        format!("a volume has to be writable for uid {} (in Kubernetes by its `fsGroup`)", account.uid),
     ];
     Err(Failure { exit: crate::failure::SYSTEM, problems, hints })
 }

@@ -138,7 +138,11 @@ fn host_key_folder(on: &Surroundings<'_>) -> Result<(PathBuf, bool), Failure> {
     if present || files::writable(&usual).is_ok() {
         return Ok((usual, false));
     }
-    on.log.service("warning", "sshd", "`/etc/ssh` cannot be written to: the host keys are new at every start of the container");
+    on.log.service(
+        "warning",
+        "sshd",
+        "`/etc/ssh` cannot be written to: the host keys are new at every start of the container (PERSIST_DIR keeps them)",
+    );
     make()?;
     Ok((own, false))
 }
