@@ -17,8 +17,8 @@ use std::time::Duration;
 const CURL: &str = "/usr/bin/curl";
 /// The largest answer that is read into memory, in bytes.
 const LARGEST_ANSWER: u64 = 3 * 1024 * 1024;
-/// How long curl may take to notice by itself that its time is over.
-const RESERVE: Duration = Duration::from_secs(2);
+/// How long curl may take at most to notice by itself that its time is over.
+const RESERVE: Duration = Duration::from_secs(1);
 
 /// What to ask a server for.
 #[derive(Debug, Clone)]
@@ -136,7 +136,7 @@ fn execute(runtime: &mut Runtime, environment: &Environment, request: &Request, 
         dies_with_parent: true,
         ..Program::default()
     };
-    let patience = request.patience + RESERVE;
+    let patience = request.patience + RESERVE.min(request.patience / 4);
     let finished = match runtime.run(&program, config.expose().as_bytes(), patience, request.heed_stop) {
         Ok(finished) => finished,
         Err(Trouble::Stopped) => return Err(Error::Stopped),

@@ -10,8 +10,9 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgrp};
 use std::time::{Duration, Instant};
 
-/// How long one request may take on the way out.
+/// How long one request may take on the way out: at most, and even if it is late already.
 const LAST_REQUEST: Duration = Duration::from_secs(3);
+const SHORTEST_REQUEST: Duration = Duration::from_millis(500);
 /// How often a removal is tried again on the way out.
 const AGAIN: Duration = Duration::from_millis(500);
 /// The most of the grace that is kept for what comes after a job was cancelled.
@@ -132,7 +133,10 @@ impl Keeper<'_> {
             if left < Duration::from_millis(100) || refusals > 1 {
                 break;
             }
-            let way = Way { heed_stop: false, patience: left.min(LAST_REQUEST) };
+            // Whoever is slow now must not keep the job from being cancelled in time.
+            let next = if asked { left } else { cancel_at.saturating_duration_since(Instant::now()).min(left) };
+            let patience = next.clamp(SHORTEST_REQUEST, LAST_REQUEST).min(left);
+            let way = Way { heed_stop: false, patience };
             let mut busy = false;
             for record in self.records.all().to_vec() {
                 match self.remove(runtime, &record, way) {

@@ -244,6 +244,12 @@ impl Container {
         }
     }
 
+    /// Its end, which somebody has asked for.
+    pub(crate) fn stop_only(mut self) -> (ExitStatus, String) {
+        let status = self.wait();
+        (status, self.log())
+    }
+
     /// SIGTERM, then its end.
     pub(crate) fn stop(mut self) -> (ExitStatus, String) {
         self.signal(nix::sys::signal::Signal::SIGTERM);

@@ -1,0 +1,131 @@
+//! What the runner registers with is seen by nobody: not by its jobs, not by the workspace, not in any file.
+
+mod container;
+mod doubles;
+mod github;
+
+use container::{Container, Setup, server};
+use github::{PAT, leaves, online, status, with_pat, with_runner};
+
+/// Every process of the container whose command line or environment holds a planted secret, and where: seen as root.
+fn seen(container: &Container) -> Vec<String> {
+    let script = "cd /proc; for file in [0-9]*/cmdline [0-9]*/environ; do
+        name=$(cat ${file%/*}/comm 2>/dev/null)
+        tr '\\0' '\\n' < $file 2>/dev/null | grep -a '[c]anary' | sed \"s|^|${file#*/} $name |\"
+    done; true";
+    container.sh(script).lines().map(str::to_owned).collect()
+}
+
+/// Files that hold a planted secret and that the user can read.
+fn readable(container: &Container, uid: u32) -> String {
+    let search =
+        "grep -r -l -a '[c]anary' /home /opt /run /tmp /etc 2>/dev/null | grep -v '^/opt/actions-runner/\\(config.sh\\|bin/\\)'";
+    let user = format!("setpriv --reuid={uid} --regid={uid} --clear-groups");
+    container.sh(&format!("{user} sh -c \"{search}\" || true"))
+}
+
+#[test]
+fn nothing_secret_is_seen_from_the_registration_to_the_end() {
+    let (setup, github) = with_pat();
+    github.hold("registered");
+    let container = setup.start().healthy();
+    container.until("config.sh", |_| github.arrived("registered").then_some(()));
+    // While `config.sh` runs, its token stands in its environment: there, and nowhere else.
+    let during = seen(&container);
+    assert!(
+        !during.is_empty()
+            && during.iter().all(|line| line.starts_with("environ config.sh ACTIONS_RUNNER_INPUT_TOKEN=REGISTRATION"))
+    );
+    for uid in [1000, 1001] {
+        assert_eq!(readable(&container, uid), "", "as {uid}");
+    }
+    github.release();
+    online(&container, &github, &["fixed"]);
+    assert_eq!(seen(&container), [""; 0]);
+    github.job("fixed", "build");
+    let file = "/opt/actions-runner/_work/user";
+    container
+        .until("the job", |container| container.sh(&format!("cat {file} 2>/dev/null || true")).ends_with('\n').then_some(()));
+    assert_eq!(seen(&container), [""; 0]);
+    for uid in [1000, 1001] {
+        assert_eq!(readable(&container, uid), "", "as {uid}");
+    }
+    assert!(!container.sh("cat /opt/actions-runner/.env").contains("canary"));
+    let log = leaves(container, &github);
+    assert!(!log.contains("canary"), "{log}");
+    assert!(github.asked().iter().all(|request| request.header("authorization") == Some(&format!("Bearer {PAT}"))));
+}
+
+#[test]
+fn an_apps_key_is_seen_by_nobody() {
+    let (_, key) = github::pipe(&["openssl", "genrsa", "-traditional", "2048"], b"");
+    let (_, public) = github::pipe(&["openssl", "rsa", "-pubout"], &key);
+    let key = String::from_utf8(key).unwrap();
+    let line = key.lines().nth(3).unwrap().to_owned();
+    let (setup, github) = with_runner(Setup::web(&server("")));
+    github.key(&String::from_utf8(public).unwrap());
+    github.hold("GET /installation");
+    let container = setup.set("GITHUB_APP_ID", "7").set("GITHUB_APP_PRIVATE_KEY", &key).start().healthy();
+    container.until("the App", |_| github.arrived("GET /installation").then_some(()));
+    // curl runs now, with the App's own token.
+    let found = |container: &Container| {
+        // Brackets, so that it does not find itself.
+        let (first, rest) = line.split_at(1);
+        let patterns = format!("-e '[{first}]{rest}' -e '[c]anary' -e 'eyJ[h]bGci'");
+        container.sh(&format!("grep -l -a {patterns} /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null || true"))
+    };
+    assert_eq!(found(&container), "");
+    github.release();
+    online(&container, &github, &["fixed"]);
+    assert_eq!(found(&container), "");
+    let log = leaves(container, &github);
+    assert!(!log.contains(&line) && !log.contains("canary"), "{log}");
+}
+
+#[test]
+fn a_job_sees_an_allow_list_of_variables() {
+    let (setup, github) = with_pat();
+    let setup = setup.set("GITHUB_TOKEN", "canary-clone").set("MY_OWN", "mine").set("HTTPS_PROXY", "http://127.0.0.1:1");
+    // A proxy for https: the API of this test is asked by http.
+    let container = setup.set("NO_PROXY", "127.0.0.1").set("LANG", "C.UTF-8").set("RUNNER_DEBUG", "1").start().healthy();
+    online(&container, &github, &["fixed"]);
+    github.job("fixed", "build");
+    let file = "/opt/actions-runner/_work/environment";
+    container
+        .until("the job", |container| container.sh("cat /opt/actions-runner/_work/user || true").ends_with('\n').then_some(()));
+    let variables = container.sh(&format!("cat {file}"));
+    for present in ["HOME=/home/runner\n", "USER=runner\n", "HTTPS_PROXY=http://127.0.0.1:1\n", "LANG=C.UTF-8\n"] {
+        assert!(variables.contains(present), "{present}: {variables}");
+    }
+    for absent in ["canary", "MY_OWN", "RUNNER_DEBUG", "GITHUB_RUNNER_", "GITHUB_TOKEN", "GANTRY_", "ACTIONS_RUNNER_INPUT"] {
+        assert!(!variables.contains(absent), "{absent}: {variables}");
+    }
+    leaves(container, &github);
+}
+
+#[test]
+fn a_job_reaches_neither_the_workspace_nor_the_entrypoint() {
+    let (setup, github) = with_pat();
+    let container = setup.before("echo private > /home/ansible/file; chmod 700 /home/ansible").start().healthy();
+    online(&container, &github, &["fixed"]);
+    let as_job = |script: &str| {
+        let output = container.command("setpriv");
+        let mut output = output;
+        let output = output.args(["--reuid=1001", "--regid=1001", "--clear-groups", "sh", "-c", script]).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    for script in [
+        "ls /home/ansible",
+        "cat /home/ansible/file",
+        "cat /home/ansible/runner.log",
+        "cat /run/gantry/runner.json",
+        &format!("{} status", container::ENTRYPOINT),
+        &format!("{} stop runner", container::ENTRYPOINT),
+        "cat /proc/1/environ",
+    ] {
+        let (done, text) = as_job(script);
+        assert!(!done, "{script}: {text}");
+    }
+    assert!(status(&container).contains("waits for jobs"));
+    leaves(container, &github);
+}
