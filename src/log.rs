@@ -196,6 +196,7 @@ pub(crate) fn quote(text: &str, into: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::{Format, Line, render};
+    use proptest::prelude::*;
 
     #[test]
     fn a_line_is_one_line_in_both_formats() {
@@ -229,5 +230,28 @@ mod tests {
             render(Format::Json, line),
             "{\"level\":\"info\",\"service\":\"t\",\"prominent\":true,\"message\":\"code ABCD\"}\n"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_stays_one_line_whatever_it_says(message: String, service in prop::option::of("[a-z]{1,8}"), output: bool) {
+            let stream = output.then_some("stdout");
+            let line = Line { level: "info", service: service.as_deref(), stream, message: &message, ..Line::default() };
+            let text = render(Format::Text, line);
+            prop_assert!(text.ends_with('\n') && !text.trim_end_matches('\n').contains(|c: char| c.is_control() && c != '\t'));
+            prop_assert_eq!(text.matches('\n').count(), 1);
+            let json = render(Format::Json, line);
+            prop_assert!(json.ends_with('\n') && json.matches('\n').count() == 1);
+            let read: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+            prop_assert_eq!(read.get("message").and_then(|read| read.as_str()), Some(message.as_str()));
+            prop_assert_eq!(read.get("service").and_then(|read| read.as_str()), service.as_deref());
+        }
+
+        #[test]
+        fn what_is_framed_is_lines_of_its_service(message: String) {
+            let line = Line { level: "info", service: Some("t"), prominent: true, message: &message, ..Line::default() };
+            let text = render(Format::Text, line);
+            prop_assert!(text.lines().all(|line| line.starts_with("gantry: t: ")), "{}", text);
+        }
     }
 }

@@ -4,6 +4,7 @@ use crate::account::Account;
 use crate::settings::Secrets;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
@@ -16,6 +17,9 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
 /// The last of the real-time signals.
 const LAST_SIGNAL: i32 = 64;
+
+/// Where the descriptors end that are looked for one by one: far beyond those that anybody leaves open.
+const MOST_DESCRIPTORS: RawFd = 1024;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,9 +172,7 @@ impl Child {
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
-        // Descriptors that somebody left open for the entrypoint are not for services. A kernel before 5.11 refuses.
-        // SAFETY: only sets flags, on descriptors that nothing between here and exec uses by number.
-        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+        close_the_rest();
         for descriptor in &self.kept {
             // SAFETY: open in the parent, which waits for the exec; only its flag changes.
             let descriptor = unsafe { BorrowedFd::borrow_raw(*descriptor) };
@@ -187,6 +189,9 @@ impl Child {
             nix::sys::prctl::set_no_new_privs()?;
         }
         if let Some(parent) = self.dies_with {
+            // What workers start holds secrets in its memory, and a core file would lie in its user's folder.
+            let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;
+            setrlimit(Resource::RLIMIT_CORE, 0, hard)?;
             // After the change of user, which resets it.
             nix::sys::prctl::set_pdeathsig(Some(nix::sys::signal::Signal::SIGKILL))?;
             if Pid::parent() != parent {
@@ -194,5 +199,19 @@ impl Child {
             }
         }
         Ok(())
+    }
+}
+
+/// Closes, at the exec, the descriptors that somebody left open for the entrypoint: they are not for services.
+fn close_the_rest() {
+    // SAFETY: only sets flags, on descriptors that nothing between here and exec uses by number.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done == 0 {
+        return;
+    }
+    // A kernel before 5.11, or a sandbox that does not know the call.
+    for descriptor in 3..MOST_DESCRIPTORS {
+        // SAFETY: as above; most are not open, which is refused.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
 }

@@ -142,6 +142,7 @@ pub(crate) fn watch(line: &str) -> Option<Seen> {
 mod tests {
     use super::watch;
     use crate::supervisor::Seen;
+    use proptest::prelude::*;
 
     #[test]
     fn what_a_person_has_to_see() {
@@ -161,6 +162,15 @@ mod tests {
         ];
         for line in others {
             assert_eq!(watch(line), None, "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_shown_whole_or_not_at_all(line in "(https://|use code |enter the code |vscode.dev/tunnel/|\\PC){0,8}") {
+            if let Some(seen) = watch(&line) {
+                prop_assert_eq!(seen, Seen::Prominent(line.trim().to_owned()));
+            }
         }
     }
 }

@@ -154,6 +154,7 @@ fn object(fields: &Fields<'_>, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::{Told, duration, json, table};
+    use proptest::prelude::*;
 
     const ANSWER: &str = "entrypoint\tstate=running\tversion=1\tuptime=75\n\
         service\tname=web\trole=main\tphase=ready\trestarts=0\tuptime=74\tport=8080\tpath=/healthz\n\
@@ -194,5 +195,18 @@ mod tests {
             assert_eq!(duration(seconds), expected);
         }
         assert!(Told::parse("nonsense\n").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_answered_is_a_table_and_json(
+            answer in "entrypoint\t=?(((service|disabled|note)?\t|\n|(name|uptime|port|error|doing|text)=|[0-9]{1,25}|\\PC){0,40})",
+        ) {
+            let Ok(told) = Told::parse(&answer) else { return Ok(()) };
+            let _ = table(&told);
+            let text = json(&told);
+            let read: Result<serde_json::Value, _> = serde_json::from_str(&text);
+            prop_assert!(read.is_ok() && text.lines().count() == 1, "{}", text);
+        }
     }
 }

@@ -137,6 +137,7 @@ mod tests {
     use super::{Answer, config, explain, quote};
     use crate::http::{Error, Request};
     use crate::settings::Secret;
+    use proptest::prelude::*;
     use std::path::Path;
 
     #[test]
@@ -192,5 +193,53 @@ mod tests {
         assert_eq!(refused, Error::Unreachable("Failed to connect to a port 1".into()));
         assert_eq!(explain(60, b"curl: (60) SSL certificate problem: x"), Error::Tls("SSL certificate problem: x".into()));
         assert_eq!(explain(3, b""), Error::NotAsked("curl ended with code 3".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(text in "(HTTP/[0-9.]{1,3}|[0-9]{3}| |\r\n|\r\n\r\n|[a-zA-Z-]{1,8}: [ -~]{0,8}|\\PC){0,12}", bytes: Vec<u8>) {
+            let _ = (Answer::parse(text.as_bytes()), Answer::parse(&bytes), explain(bytes.len() as u8, &bytes));
+        }
+
+        #[test]
+        fn an_answer_is_read_as_it_was_written(
+            before in prop::collection::vec(100_u16..200, 0..3),
+            status in 200_u16..1000,
+            headers in prop::collection::vec(("[A-Za-z-]{1,12}", "[!-~]([ -~]{0,20}[!-~])?"), 0..5),
+            body: Vec<u8>,
+        ) {
+            let mut bytes: Vec<u8> = before.iter().flat_map(|status| format!("HTTP/1.1 {status} X\r\n\r\n").into_bytes()).collect();
+            bytes.extend(format!("HTTP/2 {status} \r\n").bytes());
+            headers.iter().for_each(|(name, value)| bytes.extend(format!("{name}:  {value}\r\n").bytes()));
+            bytes.extend(b"\r\n");
+            bytes.extend(&body);
+            let answer = Answer::parse(&bytes).expect("an answer");
+            let headers: Vec<_> = headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+            prop_assert_eq!((answer.status, answer.headers, answer.body), (status, headers, body));
+        }
+
+        #[test]
+        fn a_value_stays_one_value(value: String, name in "[a-z]{1,8}") {
+            match quote(&value) {
+                None => prop_assert!(value.chars().any(char::is_control)),
+                Some(quoted) => {
+                    prop_assert_eq!(quoted.lines().count(), 1);
+                    let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).expect("quotes");
+                    // As curl reads it: a backslash gives its meaning to the next character, a quote ends the value.
+                    let (mut read, mut rest) = (String::new(), inner.chars());
+                    while let Some(c) = rest.next() {
+                        prop_assert_ne!(c, '"');
+                        read.push(if c == '\\' { rest.next().expect("something behind it") } else { c });
+                    }
+                    prop_assert_eq!(read, value.clone());
+                }
+            }
+            // Whatever is asked for, there is one address, and no option that was not meant.
+            let request = Request::new("GET", format!("https://x/{value}")).header("X-Y", format!("{name}{value}"));
+            if let Ok(config) = config(&request, 1, None) {
+                prop_assert_eq!(config.expose().lines().filter(|line| line.starts_with("url = ")).count(), 1);
+                prop_assert_eq!(config.expose().lines().count(), 14);
+            }
+        }
     }
 }

@@ -74,6 +74,7 @@ mod tests {
     use super::Verdict::{Again, Final, Good};
     use super::{Pauses, verdict};
     use crate::http::{Answer, Error};
+    use proptest::prelude::*;
     use std::time::Duration;
 
     #[test]
@@ -125,6 +126,16 @@ mod tests {
             let whole = Duration::from_secs(whole);
             assert_eq!(pauses.after(failures, u32::MAX), whole, "{failures}");
             assert_eq!(pauses.after(failures, 0), whole / 2, "{failures}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_server_asks_for_too_long_a_pause(status: u16, asked in "\\PC{0,8}|[0-9]{0,30}") {
+            let answer = crate::http::Answer::of(status, &[("retry-after", &asked)], "");
+            if let Again(Some(pause)) = verdict(&Ok(answer)) {
+                prop_assert!(pause.as_secs() <= super::LONGEST_ASKED);
+            }
         }
     }
 }

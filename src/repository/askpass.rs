@@ -85,6 +85,7 @@ pub(super) fn server(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Prompt, What, server};
+    use proptest::prelude::*;
 
     #[test]
     fn prompts() {
@@ -103,5 +104,19 @@ mod tests {
             assert_eq!(Prompt::parse(text), expected, "{text}");
         }
         assert_eq!(server("https://host:8443/o/r.git"), "https://host:8443");
+    }
+
+    proptest! {
+        #[test]
+        fn no_question_gets_the_token_of_another_server(
+            text in "(Password|Username)? for '(https?://)?([a-z@:/.%]|github\\.com){0,12}'[: ]{0,2}", other: String,
+        ) {
+            let _ = Prompt::parse(&other);
+            if let Some(prompt) = Prompt::parse(&text) {
+                // What is asked for is between scheme and path, behind every `@`.
+                let (_, host) = prompt.server.split_once("://").expect("a scheme");
+                prop_assert!(!host.contains(['/', '@']), "{}: {:?}", text, prompt);
+            }
+        }
     }
 }

@@ -77,6 +77,7 @@ fn quoted(said: &str) -> String {
 mod tests {
     use super::{Verdict, explain};
     use crate::settings::Repository;
+    use proptest::prelude::*;
 
     fn wanted(authenticate: bool) -> Repository {
         Repository {
@@ -135,6 +136,14 @@ mod tests {
                 Verdict::Again(text) => (false, text),
             };
             assert!(found == hopeless && text.contains(part), "{said}: {found} {text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_git_says_is_told_in_a_line_or_so(said: String, token: bool) {
+            let (Verdict::Hopeless(text) | Verdict::Again(text)) = explain(&said, &wanted(token));
+            prop_assert!(text.chars().count() < 1000 && !text.contains('\n'));
         }
     }
 }

@@ -154,6 +154,7 @@ fn reveals(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Place, State, reveals};
+    use proptest::prelude::*;
     use std::fs;
     use std::path::Path;
 
@@ -196,5 +197,13 @@ mod tests {
         let left = |name: &str| Path::new(&root).join(name).exists();
         assert!(!left(".r.gantry-partial-one") && left(".r.gantry-partial-two") && left(".rr.gantry-partial-one"));
         fs::remove_dir_all(&root).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn credentials_in_an_address_are_found_whatever_is_around(before: String, user in "[a-z0-9:]{1,12}", after: String) {
+            let text = format!("{before}\n\turl = https://{user}@host/o/r\n{after}");
+            prop_assert!(reveals(&text));
+        }
     }
 }

@@ -57,6 +57,7 @@ fn interpreter(text: &str) -> (&str, Vec<OsString>) {
 #[cfg(test)]
 mod tests {
     use super::interpreter;
+    use proptest::prelude::*;
 
     #[test]
     fn the_first_line_names_the_interpreter() {
@@ -71,6 +72,13 @@ mod tests {
         for (text, path, argument) in table {
             let expected = if argument.is_empty() { Vec::new() } else { vec![argument.into()] };
             assert_eq!(interpreter(text), (path, expected), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_interpreter_is_always_a_path(text in "(#!)?[ \t]{0,2}/?\\PC{0,20}\n?\\PC*") {
+            prop_assert!(interpreter(&text).0.starts_with('/'));
         }
     }
 }

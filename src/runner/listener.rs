@@ -98,6 +98,7 @@ pub(super) fn reason(end: End, configured: bool) -> &'static str {
 mod tests {
     use super::{Facts, Line, Next, next, read};
     use crate::process::End::{self, Code, Signal};
+    use proptest::prelude::*;
     use std::time::Duration;
 
     #[test]
@@ -151,6 +152,15 @@ mod tests {
         ];
         for (end, facts, expected) in table {
             assert_eq!(next(end, facts), expected, "{end} {facts:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_job_has_a_name_that_is_more_than_one(line in "(: Running job: |Listening for Jobs| completed with result: |\\PC|\\p{Cc}){0,200}") {
+            if let Line::Job(name) = read(&line) {
+                prop_assert!(name.chars().count() <= 100 && !name.contains(char::is_control));
+            }
         }
     }
 }

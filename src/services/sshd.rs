@@ -87,13 +87,17 @@ pub(super) fn prepare(on: &Surroundings<'_>) -> Result<Service, Failure> {
 
 /// Without PAM, sshd refuses an account that is locked with `!`.
 fn unlocked(user: &str) -> Result<(), Failure> {
-    let shadow = fs::read_to_string("/etc/shadow").unwrap_or_default();
-    let mut accounts = shadow.lines().filter_map(|line| line.split_once(':'));
-    if accounts.any(|(name, rest)| name == user && rest.starts_with('!')) {
+    if locked(&fs::read("/etc/shadow").unwrap_or_default(), user) {
         let problem = format!("the account `{user}` is locked (`!` in /etc/shadow): sshd would refuse every login");
         return Err(Failure::new(UNAVAILABLE, problem).hint(format!("in the image: `usermod --password '*' {user}`")));
     }
     Ok(())
+}
+
+/// Whether the account is locked, by the bytes of `/etc/shadow`.
+fn locked(shadow: &[u8], user: &str) -> bool {
+    let shadow = String::from_utf8_lossy(shadow);
+    shadow.lines().filter_map(|line| line.split_once(':')).any(|(name, rest)| name == user && rest.starts_with('!'))
 }
 
 /// Where host keys are, and whether they are kept on a volume: `/etc/ssh`, or a folder that lives as long as the
@@ -188,4 +192,26 @@ fn missing_host_keys(folder: &Path) -> Result<Vec<(&'static str, PathBuf)>, Fail
         }
     }
     Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::locked;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_account_that_is_locked_is_known() {
+        let shadow = b"root:*:1::::::\n\xff:!:1\nansible:!*:1::::::\nansible2:*:1:\n";
+        assert_eq!(["ansible", "ansible2", "root", "nobody"].map(|user| locked(shadow, user)), [true, false, false, false]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read(bytes: Vec<u8>, password in "[!*$a-z]{0,4}") {
+            let _ = locked(&bytes, "ansible");
+            let before = bytes.into_iter().filter(|byte| *byte != b'!').chain(*b"\n");
+            let shadow: Vec<u8> = before.chain(format!("ansible:{password}:1::::::").bytes()).collect();
+            prop_assert_eq!(locked(&shadow, "ansible"), password.starts_with('!'));
+        }
+    }
 }

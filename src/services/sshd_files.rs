@@ -119,6 +119,7 @@ fn quote(text: &str) -> String {
 mod tests {
     use super::{AuthorizedKeys, BEGIN, Config, END, Keys, LONGEST, settings};
     use crate::settings::AuthorizedKey;
+    use proptest::prelude::*;
 
     fn keys(lines: &[&str]) -> Vec<AuthorizedKey> {
         lines.iter().map(|line| AuthorizedKey::for_test(line)).collect()
@@ -165,5 +166,43 @@ mod tests {
         assert_eq!(skipped.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["C"]);
         assert_eq!(set.len(), 3);
         assert!(set.iter().map(String::len).sum::<usize>() < LONGEST);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_the_file_stays_or_was_ours(
+            before in prop::collection::vec(prop_oneof![Just(BEGIN.to_owned()), Just(END.to_owned()), "[^\r\n]{0,6}"], 0..8),
+        ) {
+            let text: String = before.iter().flat_map(|line| [line, "\n"]).collect();
+            let once = AuthorizedKeys(&text).with(&keys(&["new"]));
+            prop_assert_eq!(AuthorizedKeys(&once).with(&keys(&["new"])), once.clone());
+            let block = format!("{BEGIN}\nnew\n{END}\n");
+            prop_assert!(once.ends_with(&block));
+            // What no mark stands before is nobody's but the user's.
+            let free = before.iter().take_while(|line| *line != BEGIN);
+            let kept: Vec<_> = once.lines().take(free.clone().count()).collect();
+            prop_assert!(free.zip(kept).all(|(line, kept)| line == kept));
+        }
+
+        #[test]
+        fn no_variable_becomes_another_line_or_argument(name in "[A-Z_]{1,6}", value: String) {
+            let session = [(name.clone().into(), value.clone().into())];
+            let keys = Keys { files: "k".into(), strict: true };
+            let config = Config { port: 22, host_keys: Vec::new(), user: "u", keys: &keys, session: &session };
+            let (text, skipped) = config.render();
+            let lines: Vec<_> = text.split('\n').filter(|line| line.starts_with("SetEnv ")).collect();
+            prop_assert_eq!(lines.len() + skipped.len(), 1);
+            prop_assert_eq!(text.split('\n').count(), 15 + lines.len());
+            if let [line] = lines[..] {
+                let inner = line.strip_prefix("SetEnv \"").and_then(|rest| rest.strip_suffix('"')).expect("one argument");
+                let mut rest = inner.chars();
+                let mut read = String::new();
+                while let Some(c) = rest.next() {
+                    prop_assert_ne!(c, '"');
+                    read.push(if c == '\\' { rest.next().expect("something behind it") } else { c });
+                }
+                prop_assert_eq!(read, format!("{name}={value}"));
+            }
+        }
     }
 }

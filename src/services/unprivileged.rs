@@ -38,11 +38,19 @@ pub(super) fn nameless() -> String {
 #[cfg(test)]
 mod tests {
     use super::{BIND, inherited};
+    use proptest::prelude::*;
 
     #[test]
     fn capabilities_are_read() {
         assert_eq!(inherited("Name:\tx\nCapEff:\t000001ffffffffff\nCapAmb:\t0000000000000400\n"), BIND);
         assert_eq!(inherited("CapAmb:\t0000000000000000\n"), 0);
         assert_eq!(inherited(""), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_status_is_read(status in "(CapAmb:|[\t 0-9a-fx]|\n|\\PC){0,30}") {
+            let _ = inherited(&status);
+        }
     }
 }

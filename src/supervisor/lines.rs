@@ -82,6 +82,7 @@ fn printable(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{LONGEST, Lines};
+    use proptest::prelude::*;
 
     fn lines(parts: &[&[u8]]) -> Vec<String> {
         let mut found = Vec::new();
@@ -116,5 +117,22 @@ mod tests {
         assert_eq!(lines(&[&[b'a'; LONGEST], b"\nb"]), ["a".repeat(LONGEST), "b".into()]);
         // Bytes that are no text at all.
         assert_eq!(lines(&[&[0xff; 3 * LONGEST]]).len(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn lines_do_not_depend_on_how_they_come(
+            bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(0x1b), Just(b'['), Just(0xc3), any::<u8>()], 0..400),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).chain([0, bytes.len()]).collect();
+            cuts.sort_unstable();
+            let parts: Vec<_> = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect();
+            let found = lines(&parts);
+            prop_assert_eq!(&found, &lines(&[&bytes]));
+            prop_assert!(found.iter().all(|line| !line.contains(|c: char| c.is_control() && c != '\t')), "{:?}", found);
+            let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
+            prop_assert_eq!(found.len(), ends + usize::from(bytes.last().is_some_and(|last| *last != b'\n')));
+        }
     }
 }

@@ -43,19 +43,38 @@ fn asked_family(socket: &OwnedFd, family: i32, port: u16) -> Option<bool> {
     let mut buffer = [0; 16 * 1024];
     loop {
         let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()).ok()?;
-        let mut rest = buffer.get(..length).filter(|rest| !rest.is_empty())?;
-        while !rest.is_empty() {
-            let length = u32::from_ne_bytes(*rest.first_chunk()?) as usize;
-            let (kind, body) = (u16::from_ne_bytes(rest.get(4..6)?.try_into().ok()?), rest.get(HEADER..length)?);
-            match i32::from(kind) {
-                NLMSG_DONE => return Some(found),
-                NLMSG_ERROR => return None,
-                _ => found |= u16::from_be_bytes(body.get(SOURCE_PORT..SOURCE_PORT + 2)?.try_into().ok()?) == port,
-            }
-            // Messages begin at multiples of four.
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        match heard(buffer.get(..length)?, port)? {
+            Heard::More(yes) => found |= yes,
+            Heard::All(yes) => return Some(found || yes),
         }
     }
+}
+
+/// What a datagram tells of a port: whether it is in it, and whether more come.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    More(bool),
+    All(bool),
+}
+
+/// Reads a datagram of the kernel's; none when it is an error or makes no sense.
+fn heard(datagram: &[u8], port: u16) -> Option<Heard> {
+    let (mut rest, mut found) = (datagram, false);
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let length = usize::try_from(u32::from_ne_bytes(*rest.first_chunk()?)).ok()?;
+        let (kind, body) = (u16::from_ne_bytes(rest.get(4..6)?.try_into().ok()?), rest.get(HEADER..length)?);
+        match i32::from(kind) {
+            NLMSG_DONE => return Some(Heard::All(found)),
+            NLMSG_ERROR => return None,
+            _ => found |= u16::from_be_bytes(body.get(SOURCE_PORT..SOURCE_PORT + 2)?.try_into().ok()?) == port,
+        }
+        // Messages begin at multiples of four.
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Some(Heard::More(found))
 }
 
 /// A `struct nlmsghdr` and a `struct inet_diag_req_v2` for all TCP sockets of `family` that listen.
@@ -85,7 +104,8 @@ fn listed(table: &str, port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{asked, listed, request};
+    use super::{HEADER, Heard, NLMSG_DONE, asked, heard, listed, request};
+    use proptest::prelude::*;
     use std::net::TcpListener;
 
     #[test]
@@ -111,6 +131,35 @@ mod tests {
                 assert_eq!(asked(other.port()), Some(false), "connected, not listening");
             }
             drop((client, listener));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_datagram_makes_it_panic_or_turn_for_ever(
+            words in prop::collection::vec(prop_oneof![0_u32..80, Just(u32::MAX), any::<u32>()], 0..40), odd in prop::collection::vec(any::<u8>(), 0..4),
+            port: u16, table: String,
+        ) {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).chain(odd).collect();
+            let _ = (heard(&bytes, port), listed(&table, port));
+        }
+
+        #[test]
+        fn a_port_is_found_among_others(ports: Vec<u16>, port: u16, last: bool) {
+            let mut bytes = Vec::new();
+            for port in &ports {
+                // A message of 6 bytes and its padding.
+                bytes.extend([(HEADER as u32 + 6).to_ne_bytes(), 20_u32.to_ne_bytes()].concat());
+                bytes.resize(bytes.len() + HEADER - 8 + 4, 0);
+                bytes.extend(port.to_be_bytes());
+                bytes.extend([0; 2]);
+            }
+            if last {
+                bytes.extend([(HEADER as u32).to_ne_bytes(), (NLMSG_DONE as u32).to_ne_bytes(), [0; 4], [0; 4]].concat());
+            }
+            let found = ports.contains(&port);
+            let expected = if last { Some(Heard::All(found)) } else { (!ports.is_empty()).then_some(Heard::More(found)) };
+            prop_assert_eq!(heard(&bytes, port), expected);
         }
     }
 }

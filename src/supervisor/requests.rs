@@ -96,6 +96,7 @@ impl Supervisor<'_> {
 #[cfg(test)]
 mod tests {
     use super::{Order, Request, parse};
+    use proptest::prelude::*;
 
     #[test]
     fn requests() {
@@ -109,6 +110,16 @@ mod tests {
         ];
         for (line, expected) in table {
             assert_eq!(parse(line), expected, "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_is_understood_or_refused(line in "\\PC*|(status|start|stop|logs|follow|web| |\t){0,5}") {
+            if let Some(request) = parse(&line) {
+                let first = line.split_ascii_whitespace().next();
+                prop_assert_eq!(request == Request::Status, first == Some("status"));
+            }
         }
     }
 }

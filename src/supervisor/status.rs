@@ -90,3 +90,20 @@ fn line(text: &mut String, kind: &str, fields: impl IntoIterator<Item = (&'stati
     }
     text.push('\n');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_field_stays_a_field(first: String, second: String) {
+            let mut text = String::new();
+            line(&mut text, "service", [("doing", first.clone()), ("error", second.clone())]);
+            let clean = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+            let parts: Vec<_> = text.strip_suffix('\n').expect("a line").split('\t').collect();
+            prop_assert_eq!(parts, ["service".to_owned(), format!("doing={}", clean(&first)), format!("error={}", clean(&second))]);
+        }
+    }
+}

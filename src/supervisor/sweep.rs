@@ -35,11 +35,20 @@ fn parent(stat: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::parent;
+    use proptest::prelude::*;
 
     #[test]
     fn the_parent_is_found_behind_any_name() {
         assert_eq!(parent("12 (bash) S 7 12 12 0"), Some(7));
         assert_eq!(parent("12 (a) R 99 (b) S 7 12 12 0"), Some(7));
         assert_eq!(parent(""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_hides_the_parent(pid: u32, name: String, parent_is: u32, stat: String) {
+            prop_assert_eq!(parent(&format!("{pid} ({name}) S {parent_is} 1 2 3 4 5\n")), Some(parent_is));
+            let _ = parent(&stat);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a worker tells PID 1, a line each, over a pipe that only the two of them have.
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::FromRawFd as _;
@@ -57,7 +58,13 @@ impl Report {
     pub(super) fn open() -> Self {
         let number = std::env::var(VARIABLE).ok().and_then(|number| number.parse::<i32>().ok()).filter(|number| *number > 2);
         // SAFETY: the entrypoint opened it for this process alone, and nothing else in here owns it.
-        Self { pipe: number.map(|number| unsafe { File::from_raw_fd(number) }) }
+        let pipe = number.map(|number| unsafe { File::from_raw_fd(number) });
+        if let Some(pipe) = &pipe {
+            // What this worker starts has no part in it, whatever the kernel can do about descriptors at an exec. It
+            // is open: nothing is refused.
+            let _ = fcntl(pipe, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        }
+        Self { pipe }
     }
 
     /// Tells PID 1.
@@ -94,6 +101,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::Told;
+    use proptest::prelude::*;
 
     #[test]
     fn what_is_told_is_understood() {
@@ -108,5 +116,24 @@ mod tests {
         }
         assert_eq!(Told::Doing("a\nready".into()).render(), "doing a ready\n");
         assert_eq!(Told::parse("nonsense"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_told_is_one_line_and_comes_back(text: String, level in prop::sample::select(&super::LEVELS)) {
+            let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let told = [Told::Doing(text.clone()), Told::Event { level, message: text }];
+            let back = [Told::Doing(clean.clone()), Told::Event { level, message: clean }];
+            for (told, back) in told.into_iter().zip(back) {
+                let line = told.render();
+                prop_assert_eq!((line.matches('\n').count(), line.ends_with('\n')), (1, true));
+                prop_assert_eq!(Told::parse(line.trim_end_matches('\n')), Some(back));
+            }
+        }
+
+        #[test]
+        fn nonsense_is_nothing(line: String) {
+            let _ = Told::parse(&line);
+        }
     }
 }
