@@ -105,6 +105,7 @@ fn string_of<'a>(entry: &'a str, key: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::{elements, merge};
+    use proptest::prelude::*;
 
     fn entry(id: &str, version: &str) -> String {
         format!(
@@ -152,6 +153,39 @@ mod tests {
         ) {
             let merged = merge(&own, &offered, |folder| folder != "a");
             proptest::prop_assert_eq!(merge(&merged, &offered, |folder| folder != "a"), merged.clone());
+        }
+    }
+
+    /// A list as a server may have written it: anything in it, in any form that JSON allows.
+    fn any_list() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "[a-z.]{0,4}".prop_map(serde_json::Value::from),
+            any::<String>().prop_map(serde_json::Value::from),
+            any::<i32>().prop_map(serde_json::Value::from),
+            Just(serde_json::Value::Null)
+        ];
+        let value = leaf.prop_recursive(3, 12, 3, |inner| {
+            let key = prop_oneof!["id|relativeLocation|identifier|version", any::<String>()];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(serde_json::Value::from),
+                prop::collection::vec((key, inner), 0..4).prop_map(|pairs| pairs.into_iter().collect::<serde_json::Value>()),
+            ]
+        });
+        let pretty = any::<bool>();
+        (prop::collection::vec(value, 0..4), pretty).prop_map(|(values, pretty)| {
+            let list = serde_json::Value::from(values);
+            if pretty { format!("{list:#}\n") } else { list.to_string() }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_json_stays_json(own in any_list(), offered in any_list(), there: bool) {
+            let merged = merge(&own, &offered, |_| there);
+            let parsed: Result<serde_json::Value, _> = serde_json::from_str(&merged);
+            prop_assert!(parsed.as_ref().is_ok_and(serde_json::Value::is_array), "{}\n{}\n{}", own, offered, merged);
+            // Once is enough.
+            prop_assert_eq!(merge(&merged, &offered, |_| there), merged);
         }
     }
 }
