@@ -225,3 +225,15 @@ fn folders_that_cannot_be_written_to_are_all_named() {
     assert_eq!(status.code(), Some(71), "{log}");
     assert!(log.contains("`/run/gantry`") && log.contains("--tmpfs /run"), "{log}");
 }
+
+#[test]
+fn whoever_follows_a_log_may_stop_reading() {
+    let container = Setup::web(&server("syswrite STDOUT, qq(one\\n);")).start().healthy();
+    // The service says nothing more.
+    let line = container.sh(&format!("{} logs -f web | grep -m 1 one", container::ENTRYPOINT));
+    assert_eq!(line, "one\n");
+    container.until("end of the follower", |container| {
+        let left = container.sh("pgrep -f '[l]ogs -f' || true");
+        left.is_empty().then_some(())
+    });
+}

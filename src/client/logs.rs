@@ -3,7 +3,10 @@
 use super::{call, failure, refused, unanswered};
 use crate::failure::Failure;
 use crate::log::Log;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{BufRead as _, BufReader};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 
 /// Prints the lines.
 ///
@@ -20,6 +23,9 @@ pub(crate) fn logs(service: &str, follow: bool, log: &Log) -> Result<u8, Failure
         reader.get_ref().set_read_timeout(None).map_err(|error| unanswered(&error))?;
     }
     loop {
+        if follow && reader.buffer().is_empty() && !wanted(reader.get_ref()) {
+            return Ok(0);
+        }
         let read = match reader.fill_buf() {
             Ok([]) => break,
             // Nobody reads what is printed: that is a way to end it.
@@ -34,4 +40,14 @@ pub(crate) fn logs(service: &str, follow: bool, log: &Log) -> Result<u8, Failure
         return Ok(0);
     }
     Err(failure("the entrypoint ended the connection: it stops, or lines came faster than they were read"))
+}
+
+/// Waits for more, and tells whether anybody still reads what is printed: `logs -f | grep -m 1` ends with its line.
+fn wanted(stream: &UnixStream) -> bool {
+    let output = std::io::stdout();
+    let mut interests = [PollFd::new(stream.as_fd(), PollFlags::POLLIN), PollFd::new(output.as_fd(), PollFlags::empty())];
+    // Only an interruption can come back as an error: then reading waits.
+    let waited = poll(&mut interests, PollTimeout::NONE);
+    let [_, output] = interests;
+    waited.is_err() || !output.revents().is_some_and(|seen| seen.contains(PollFlags::POLLERR))
 }

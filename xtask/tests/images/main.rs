@@ -1,9 +1,14 @@
 //! The real family, built by the real command with the profile `offline`, then looked into: what is in each image, what
 //! is in no layer, and how it runs. Built once for all tests of this program (minutes from nothing, seconds when there).
 
+mod access;
 mod browser;
 mod contents;
 mod docker;
 mod family;
 mod layers;
+mod outside;
+mod restricted;
 mod running;
+mod ssh;
+mod work;

@@ -2,34 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::docker::{Container, docker, try_docker};
-use crate::family::{VARIANTS, WEB, image, xtask};
-
-/// A key of this test's own.
-fn key(folder: &std::path::Path) -> String {
-    let file = folder.join("key");
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&file).status();
-    assert!(made.expect("ssh-keygen runs").success());
-    std::fs::read_to_string(folder.join("key.pub")).expect("a public key")
-}
-
-#[test]
-fn every_variant_takes_a_login_with_the_key() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let public = key(folder.path());
-    for variant in VARIANTS {
-        let container = Container::start(&image(variant), &[&format!("AUTHORIZED_KEYS={public}")], Some(22)).healthy();
-        let mut ssh = Command::new("ssh");
-        ssh.arg("-i").arg(folder.path().join("key")).args(["-p", &container.port(22).to_string()]);
-        ssh.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"]);
-        let output = ssh.args(["ansible@127.0.0.1", "id -un && ansible --version | head -1"]).output().expect("ssh runs");
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(text.starts_with("ansible\nansible [core"), "{variant}: {text}{}", String::from_utf8_lossy(&output.stderr));
-    }
-}
+use crate::family::{WEB, image, xtask};
 
 /// The first line of the answer to a GET.
 fn status(port: u16, path: &str) -> String {

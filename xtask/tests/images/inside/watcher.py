@@ -1,0 +1,95 @@
+"""Looks, as the user that its argument names, for canaries wherever a process of that user could find them: arguments,
+environments and open files of all processes, and files. Over and over until SIGTERM, from before the entrypoint starts to its
+last sweep. What it finds is a line on standard output, once each: never the value, only the name in it."""
+
+import os
+import re
+import signal
+import stat
+import sys
+
+# Written so that it does not find itself.
+CANARY = re.compile(rb"c[a]nary-([A-Z_]+)-")
+FOLDERS = ["/dev/shm", "/etc", "/home", "/opt/actions-runner", "/root", "/run", "/srv", "/tmp", "/var"]
+# What the tests put there for the container to read; whether it can be read is looked at all the same.
+user = sys.argv[1]
+found, seen, passes, stopped = set(), {}, 0, []
+signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+os.environ.clear()
+
+
+def tell(kind, where, text):
+    for name in sorted(set(CANARY.findall(text))):
+        line = f"watcher {user}: {kind} of {where} holds {name.decode()}"
+        if line not in found:
+            found.add(line)
+            os.write(1, (line + "\n").encode())
+
+
+def read(path):
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, 1 << 20)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def processes():
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        if int(pid) == os.getpid():
+            continue
+        arguments = read(f"/proc/{pid}/cmdline")
+        name = arguments.replace(b"\0", b" ").decode(errors="replace")[:80].strip()
+        tell("argv", CANARY.sub(b"...", arguments).decode(errors="replace")[:80], arguments)
+        tell("environ", name, read(f"/proc/{pid}/environ"))
+        try:
+            descriptors = os.listdir(f"/proc/{pid}/fd")
+        except OSError:
+            continue
+        for descriptor in descriptors:
+            try:
+                kind = os.stat(f"/proc/{pid}/fd/{descriptor}").st_mode
+            except OSError:
+                continue
+            # Reading a pipe would take from it what is somebody else's.
+            if stat.S_ISREG(kind):
+                tell("descriptor", name, read(f"/proc/{pid}/fd/{descriptor}"))
+
+
+def files(folder):
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            files(entry.path)
+        elif stat.S_ISREG(status.st_mode):
+            version = (status.st_ino, status.st_ctime_ns, status.st_size)
+            if seen.get(entry.path) != version:
+                seen[entry.path] = version
+                tell("file", entry.path, read(entry.path))
+
+
+while True:
+    last = bool(stopped)
+    processes()
+    for folder in FOLDERS:
+        files(folder)
+        # More often than files, which stay.
+        processes()
+    passes += 1
+    if passes == 1:
+        os.write(1, f"watcher {user}: watches\n".encode())
+    if last:
+        os.write(1, f"watcher {user}: {passes} passes\n".encode())
+        break
