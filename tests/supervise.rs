@@ -50,6 +50,52 @@ fn a_service_that_was_ready_is_started_again() {
 }
 
 #[test]
+fn a_service_that_crashes_again_and_again_is_given_up_on_with_its_code() {
+    // It serves for a moment each time.
+    let program = server("").replace("while (1)", "$SIG{ALRM} = sub { exit 7 }; alarm 1;\nwhile (1)");
+    let (status, log) = Setup::web(&program).run();
+    assert_eq!(status.code(), Some(7), "{log}");
+    assert_eq!(log.matches("web: started as process").count(), 6, "{log}");
+    assert!(log.contains("starts again in 16 s") && log.contains("web: given up on"), "{log}");
+}
+
+/// A server that lets a clone begin and never answers: what it holds open is returned.
+fn silent(setup: &Setup) -> std::thread::JoinHandle<Vec<std::net::TcpStream>> {
+    let listener = setup.network().listen(7000);
+    std::thread::spawn(move || listener.incoming().take(1).map(Result::unwrap).collect())
+}
+
+#[test]
+fn a_stop_while_services_wait_for_another_is_clean() {
+    let setup = Setup::web(&server("")).set("ANSIBLE_REPO_URL", "http://127.0.0.1:7000/project.git");
+    let server = silent(&setup);
+    let mut container = setup.start();
+    let _open = server.join().unwrap();
+    let status = container.command(container::ENTRYPOINT).arg("status").output().unwrap();
+    let text = String::from_utf8(status.stdout).unwrap();
+    assert!(text.contains("\nrepository  starting ") && text.contains("\nweb         waiting "), "{text}");
+    assert_eq!(container.health().status.code(), Some(1));
+    container.signal(Signal::SIGTERM);
+    let status = container.wait();
+    assert_eq!(status.code(), Some(0), "{}", container.log());
+    assert!(!container.log().contains("web: started"), "{}", container.log());
+}
+
+#[test]
+fn who_waits_for_another_can_be_started_by_hand() {
+    let setup = Setup::web(&server("")).set("ANSIBLE_REPO_URL", "http://127.0.0.1:7000/project.git");
+    let server = silent(&setup);
+    let container = setup.start();
+    let _open = server.join().unwrap();
+    container.sh(&format!("{} start web", container::ENTRYPOINT));
+    let container = container.healthy();
+    container.sh(&format!("{} stop repository", container::ENTRYPOINT));
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(log.matches("web: started").count(), 1, "{log}");
+}
+
+#[test]
 fn a_restart_is_not_hindered_by_what_the_service_left_behind() {
     // A child in the service's group keeps the port open.
     let program = server("").replace("while (1)", "if (!fork) { sleep 1000; exit }\nwhile (1)");
@@ -57,6 +103,23 @@ fn a_restart_is_not_hindered_by_what_the_service_left_behind() {
     container.sh(&format!("kill -9 $({SERVICE})"));
     container.logged("starts again");
     let (status, log) = container.healthy().stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn what_a_service_left_behind_still_has_somewhere_to_write_to() {
+    // A child in a session of its own, which would die of a closed pipe.
+    let stray = "if (!-e '/tmp/stray' && !fork) { setpgrp; open my $f, '>', '/tmp/stray'; $| = 1; \
+                 while (1) { print \"stray $_[0]\\n\"; select undef, undef, undef, 0.05 } }";
+    let container = Setup::web(&server(&stray.replace("$_[0]", "lives"))).start().healthy();
+    for round in 1..=6 {
+        let before = container.log().matches("web: stray lives").count();
+        container.sh(&format!("{} restart web", container::ENTRYPOINT));
+        container.until("a sign of life", |container| {
+            (container.log().matches("web: stray lives").count() > before + 5).then_some(round)
+        });
+    }
+    let (status, log) = container.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 }
 

@@ -74,7 +74,7 @@ struct Keeper<'a> {
 /// How long the worker may take to stop, out of the container's grace: the access services and the sweep of what is
 /// left come after it.
 pub(crate) fn patience(grace: Duration) -> Duration {
-    grace.mul_f64(0.65)
+    crate::supervisor::side_share(grace)
 }
 
 /// Whom jobs run as.

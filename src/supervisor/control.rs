@@ -221,6 +221,12 @@ impl Caller {
     /// Writes as much as can be written now; false when the call is over.
     fn write<'a>(&mut self, kept: &impl Fn(usize) -> Option<&'a Kept>) -> bool {
         loop {
+            // Who does not keep up is dropped, even in the middle of a line that it does not take.
+            if let Some(lines) = &self.lines
+                && kept(lines.service).is_none_or(|kept| kept.at(lines.next) == At::Gone)
+            {
+                return false;
+            }
             if self.answer.is_empty() {
                 let Some(lines) = &mut self.lines else { return false };
                 if lines.until.is_some_and(|until| lines.next >= until) {
@@ -232,7 +238,6 @@ impl Caller {
                         lines.next += 1;
                     }
                     Some(At::Nothing) => return true,
-                    // It has not kept up.
                     Some(At::Gone) | None => return false,
                 }
             }

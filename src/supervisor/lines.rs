@@ -16,7 +16,7 @@ impl Lines {
         let mut rest = bytes;
         while !rest.is_empty() {
             let end = rest.iter().position(|byte| *byte == b'\n');
-            let room = LONGEST.saturating_sub(self.partial.len()).max(1);
+            let room = LONGEST.saturating_sub(self.partial.len());
             let (taken, whole) = match end {
                 Some(end) if end <= room => (end, true),
                 None if rest.len() <= room => (rest.len(), false),
@@ -114,7 +114,9 @@ mod tests {
         let found = lines(&[b"x", text.as_bytes(), b"\nnext\n"]);
         assert_eq!(found.concat(), format!("x{text}next"));
         assert!(found.len() == 4 && found.iter().all(|line| line.len() <= LONGEST), "{}", found.len());
-        assert_eq!(lines(&[&[b'a'; LONGEST], b"\nb"]), ["a".repeat(LONGEST), "b".into()]);
+        for after in ["\nb", "b"] {
+            assert_eq!(lines(&[&[b'a'; LONGEST], after.as_bytes()]), ["a".repeat(LONGEST), "b".into()]);
+        }
         // Bytes that are no text at all.
         assert_eq!(lines(&[&[0xff; 3 * LONGEST]]).len(), 3);
     }

@@ -105,6 +105,7 @@ impl Supervisor<'_> {
             while let Some(event) = events.pop_front() {
                 if let Some(code) = self.happened(event, &mut events).1 {
                     self.read_last(None, &mut events);
+                    self.write_answers();
                     return code;
                 }
             }

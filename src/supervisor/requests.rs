@@ -47,6 +47,11 @@ impl Supervisor<'_> {
             let reply = self.reply(&request, events);
             self.control.answer(caller, reply);
         }
+        self.write_answers();
+    }
+
+    /// Writes as much of the answers as can be written now.
+    pub(super) fn write_answers(&mut self) {
         let records = &self.records;
         self.control.write(|service| records.get(service).map(|record| &record.kept));
     }

@@ -42,7 +42,8 @@ impl Supervisor<'_> {
                 if seen == Some(Seen::Hidden) {
                     continue;
                 }
-                if service.shown == Shown::Log {
+                // What has to be seen is shown in a frame instead.
+                if service.shown == Shown::Log && !matches!(seen, Some(Seen::Prominent(_))) {
                     let stream = if line.kind == Kind::Errors { "stderr" } else { "stdout" };
                     self.log.output(service.name, stream, &line.text);
                 }
