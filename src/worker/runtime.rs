@@ -47,6 +47,8 @@ pub(crate) struct Runtime {
     signals: Signals,
     /// When SIGTERM came.
     stopped: Option<Instant>,
+    /// Whether a signal was read that the next wait would have ended for.
+    signalled: bool,
 }
 
 impl Runtime {
@@ -55,12 +57,13 @@ impl Runtime {
     /// # Errors
     /// The kernel refuses.
     pub(crate) fn begin() -> Result<Self, Failure> {
-        Ok(Self { signals: Signals::block()?, report: Report::open(), stopped: None })
+        Ok(Self { signals: Signals::block()?, report: Report::open(), stopped: None, signalled: false })
     }
 
     /// When the worker was asked to stop, if it was.
     pub(crate) fn stopped(&mut self) -> Option<Instant> {
         while let Some(signal) = self.signals.next() {
+            self.signalled = true;
             if signal != Signal::SIGCHLD {
                 self.stopped.get_or_insert_with(Instant::now);
             }
@@ -68,8 +71,13 @@ impl Runtime {
         self.stopped
     }
 
-    /// Waits until one of `interests` can be read, a signal has come or `until` is reached.
+    /// Waits until one of `interests` can be read, a signal has come since the last wait or `until` is reached.
     pub(crate) fn wait(&mut self, interests: &[BorrowedFd<'_>], until: Option<Instant>) {
+        // A child that ended after it was looked for, and before [`Self::stopped`] read the signal of that, would
+        // otherwise be waited for in vain.
+        if std::mem::take(&mut self.signalled) {
+            return;
+        }
         let mut polled: Vec<_> = interests.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         polled.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
         let timeout = until.map_or(PollTimeout::NONE, |until| {
