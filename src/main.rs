@@ -7,6 +7,7 @@
 
 mod access;
 mod account;
+mod certificates;
 mod check;
 mod cli;
 mod client;
@@ -60,8 +61,8 @@ fn run(log: &Log) -> Result<u8, Failure> {
     // From here on no signal is lost, not even one that arrives during the re-exec.
     let signals = signals::Signals::block()?;
     let sources = settings::Sources::sealed()?;
-    let settings = Settings::read(&sources)?;
+    let mut settings = Settings::read(&sources)?;
     settings.say(log);
-    let services = services::prepare(&settings, &sources, log)?;
+    let services = services::prepare(&mut settings, &sources, log)?;
     supervisor::run(services, signals, &settings, log)
 }

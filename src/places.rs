@@ -13,6 +13,10 @@ pub(crate) const SSHD_RUN: &str = "/run/sshd";
 pub(crate) const HOST_KEYS: &str = "/etc/ssh";
 /// In the runtime folder: host keys that are not in the usual place.
 pub(crate) const OWN_HOST_KEYS: &str = "host_keys";
+/// The certificates that the image trusts.
+pub(crate) const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// What gives the workspace's user sudo.
+pub(crate) const SUDOERS: &str = "/etc/sudoers.d/ansible";
 /// Microsoft's VS Code server.
 pub(crate) const VSCODE_SERVER: &str = "/opt/vscode-server/bin/code-server";
 /// Coder's code-server.

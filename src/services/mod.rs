@@ -4,6 +4,7 @@ mod authorize;
 mod coder_agent;
 mod extensions;
 mod repository;
+mod rights;
 mod runner;
 mod sshd;
 mod sshd_files;
@@ -20,7 +21,7 @@ use crate::failure::{Failure, UNAVAILABLE};
 use crate::log::Log;
 use crate::settings::{Settings, Sources};
 use crate::supervisor::{Policy, Restart, Role, Service};
-use crate::{files, persistence, places};
+use crate::{certificates, files, persistence, places};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ struct Surroundings<'a> {
 ///
 /// # Errors
 /// Something asked for is not in this version or this image, or cannot be prepared.
-pub(crate) fn prepare(settings: &Settings, sources: &Sources, log: &Log) -> Result<Vec<Service>, Failure> {
+pub(crate) fn prepare(settings: &mut Settings, sources: &Sources, log: &Log) -> Result<Vec<Service>, Failure> {
     available(settings)?;
     let account = Account::workspace(settings.home.as_deref())?;
     writable(&account)?;
@@ -49,6 +50,8 @@ pub(crate) fn prepare(settings: &Settings, sources: &Sources, log: &Log) -> Resu
     }
     let runtime = places::create_runtime()?;
     account.introduce()?;
+    certificates::trust(settings, &runtime, log);
+    rights::settle(settings, &account, log);
     let surroundings = Surroundings { settings, sources, account, runtime, log };
     let clone = settings.repository.as_ref().map(|_| Ok(repository::prepare(&surroundings)));
     let access = settings.access.iter().map(|access| match access {
@@ -64,6 +67,7 @@ pub(crate) fn prepare(settings: &Settings, sources: &Sources, log: &Log) -> Resu
             None => services.push(runner::prepare(&surroundings, runner)),
         }
     }
+    rights::restrict(&mut services, surroundings.settings.sudo);
     Ok(services)
 }
 

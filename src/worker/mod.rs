@@ -15,7 +15,7 @@ use crate::failure::{Failure, USAGE};
 use crate::process::Program;
 use crate::services;
 use crate::settings::{Settings, Sources};
-use crate::{coder_agent, repository, runner, tunnel};
+use crate::{certificates, coder_agent, places, repository, runner, tunnel};
 
 /// The workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,8 @@ impl Worker {
     pub(crate) fn run(self) -> Result<u8, Failure> {
         let mut runtime = Runtime::begin()?;
         let ended = Sources::sealed().and_then(|sources| {
-            let settings = Settings::again(&sources);
+            let mut settings = Settings::again(&sources);
+            certificates::apply(&mut settings, &places::runtime());
             self.work(&mut runtime, &sources, &settings)
         });
         Ok(ended.unwrap_or_else(|failure| {
