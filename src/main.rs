@@ -62,6 +62,7 @@ fn run(log: &Log) -> Result<u8, Failure> {
     let signals = signals::Signals::block()?;
     let sources = settings::Sources::sealed()?;
     let mut settings = Settings::read(&sources)?;
+    services::leave_out(&mut settings);
     settings.say(log);
     let services = services::prepare(&mut settings, &sources, log)?;
     supervisor::run(services, signals, &settings, log)

@@ -277,6 +277,16 @@ fn an_ephemeral_runner_gets_a_configuration_for_each_job() {
 }
 
 #[test]
+fn a_codespace_says_where_it_belongs_with_variables_of_its_own() {
+    let (setup, github) = with_runner(Setup::web(&server("")));
+    let setup = setup.set("GITHUB_RUNNER_URL", "").set("GH_OWNER", "o").set("GH_REPOSITORY", "r").set("GH_TOKEN", PAT);
+    let container = setup.start().healthy();
+    online(&container, &github, &["fixed"]);
+    let log = leaves(container, &github);
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[test]
 fn a_group_that_is_not_there_is_said() {
     let (setup, _github) = with_pat();
     let setup = setup.set("GITHUB_RUNNER_URL", "https://github.com/o").set("GITHUB_RUNNER_GROUP", "nobody");
@@ -288,7 +298,13 @@ fn an_image_without_a_runner_says_so_and_goes_on() {
     let (setup, github) = with_pat();
     let container = setup.before("rm -r /opt/actions-runner").start().healthy();
     container.logged("this image has no GitHub runner in `/opt/actions-runner`");
+    assert!(status(&container).contains("no GitHub runner"), "{}", status(&container));
     leaves(container, &github);
+
+    let (setup, _github) = with_pat();
+    let (status, log) = setup.before("rm -r /opt/actions-runner").set("STRICT", "1").run();
+    assert_eq!(status.code(), Some(69), "{log}");
+    assert!(log.contains("this image has no GitHub runner"), "{log}");
 }
 
 /// Whom the job of the online runner `fixed` runs as.

@@ -120,6 +120,27 @@ fn a_container_that_was_killed_cleans_up_when_it_is_started_again() {
 }
 
 #[test]
+fn what_counts_as_busy_with_a_job_of_before_is_nobody_to_wait_for() {
+    let (setup, github) = with_pat();
+    let old = github.plant("fixed", false, true);
+    let record = format!(
+        r#"[{{"list":"http://127.0.0.1:7000/repos/o/r/actions/runners","name":"fixed","id":{old},"group":99,"life":1,"since":1}},
+            {{"list":"http://127.0.0.1:7002/repos/o/r/actions/runners","name":"foreign","id":1,"group":99,"life":1,"since":1}}]"#
+    );
+    std::fs::write(setup.folder().join("record"), record).unwrap();
+    let record = "install -d /run/gantry; install -m 600 /mnt/files/record /run/gantry/runner.json";
+    let container = setup.before(record).set("STOP_GRACE_SECONDS", "600").start().healthy();
+    container.logged("the runner `fixed` (id 21) of before counts as busy");
+    container.logged("runner: ready");
+    assert!(github.names()[1].starts_with("fixed-"), "{:?}", github.names());
+    assert!(!container.sh("cat /run/gantry/runner.json").contains("7002"), "nobody else is asked with our token");
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(github.names(), ["fixed"]);
+    assert!(log.contains("left behind on GitHub: the runner `fixed` (id 21): GitHub still counts it as busy"), "{log}");
+}
+
+#[test]
 fn what_is_not_ours_any_more_is_left_alone() {
     let (setup, github) = with_pat();
     let container = setup.start().healthy();

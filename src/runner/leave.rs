@@ -126,8 +126,10 @@ impl Keeper<'_> {
 
     /// Asks GitHub until it lets go.
     fn leave_by_request(&mut self, runtime: &mut Runtime, cancel_at: Instant, deadline: Instant) {
+        let group = self.listener.as_ref().map(Child::group);
         let (mut asked, mut busy_told, mut refusals) = (false, false, 0);
         let mut why = "there was no time".to_owned();
+        let mut stale = Vec::new();
         while !self.records.all().is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left < Duration::from_millis(100) || refusals > 1 {
@@ -141,9 +143,14 @@ impl Keeper<'_> {
             for record in self.records.all().to_vec() {
                 match self.remove(runtime, &record, way) {
                     Ok(Removal::Gone) => self.records.remove(&record),
-                    Ok(Removal::Busy) => {
+                    Ok(Removal::Busy) if group.is_some() && record.group == group => {
                         busy = true;
                         why = "it still runs a job".to_owned();
+                    }
+                    // What an earlier life has left: nothing in here works on its job, so nothing is to be waited for.
+                    Ok(Removal::Busy) => {
+                        self.records.remove(&record);
+                        stale.push(record);
                     }
                     Err(Trouble::Refused { why: refused, .. }) => {
                         refusals += 1;
@@ -176,6 +183,11 @@ impl Keeper<'_> {
         self.outlive(runtime, deadline);
         for record in self.records.all().to_vec() {
             runtime.report.error(left_behind(&record, &why));
+        }
+        for record in stale {
+            runtime.report.error(left_behind(&record, "GitHub still counts it as busy with a job of before"));
+            // The next start tries again.
+            let _ = self.records.put(&record);
         }
     }
 

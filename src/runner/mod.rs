@@ -132,7 +132,7 @@ pub(crate) fn run(runtime: &mut Runtime, settings: &Settings, sources: &Sources)
         settings,
         runner,
         github: GitHub::new(runner, sources, &settings.fetch),
-        records: Records::open(places::runtime().join("runner.json")),
+        records: Records::open(places::runtime().join("runner.json"), &api::runners(&runner.target)),
         folder,
         output,
         account,

@@ -38,9 +38,11 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Reads the file; what cannot be understood is none of ours.
-    pub(super) fn open(path: PathBuf) -> Self {
-        let records = read(&path, LARGEST).map(|bytes| parse(&bytes)).unwrap_or_default();
+    /// Reads the file; what cannot be understood, or is of another list than `list`, is none of ours. (Where the
+    /// entrypoint is no more than an ordinary user, jobs can write to it: nobody else is asked with our token.)
+    pub(super) fn open(path: PathBuf, list: &str) -> Self {
+        let mut records = read(&path, LARGEST).map(|bytes| parse(&bytes)).unwrap_or_default();
+        records.retain(|record| record.list == list);
         Self { path, records }
     }
 

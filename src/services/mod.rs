@@ -19,7 +19,7 @@ use crate::access::Access;
 use crate::account::Account;
 use crate::failure::{Failure, UNAVAILABLE};
 use crate::log::Log;
-use crate::settings::{Settings, Sources};
+use crate::settings::{Disabled, Settings, Sources};
 use crate::supervisor::{Policy, Restart, Role, Service};
 use crate::{certificates, files, persistence, places};
 use std::path::{Path, PathBuf};
@@ -61,14 +61,20 @@ pub(crate) fn prepare(settings: &mut Settings, sources: &Sources, log: &Log) -> 
         Access::Tunnel => tunnel::prepare(&surroundings),
     });
     let mut services = clone.into_iter().chain(access).collect::<Result<Vec<_>, _>>()?;
-    if let Some(runner) = &surroundings.settings.runner {
-        match runner::missing(surroundings.settings) {
-            Some(problem) => log.service("error", "runner", &format!("{problem}: it is not started")),
-            None => services.push(runner::prepare(&surroundings, runner)),
-        }
-    }
-    rights::restrict(&mut services, surroundings.settings.sudo);
+    services.extend(settings.runner.as_ref().map(|runner| runner::prepare(&surroundings, runner)));
+    rights::restrict(&mut services, settings.sudo);
     Ok(services)
+}
+
+/// What is asked for beside the access, and is not in this image, stays away.
+pub(crate) fn leave_out(settings: &mut Settings) {
+    if settings.strict {
+        return;
+    }
+    if let Some(problem) = runner::missing(settings) {
+        settings.runner = None;
+        settings.disabled.push(Disabled { service: "runner", problems: vec![problem] });
+    }
 }
 
 /// Checks that this version and this image have everything that the settings ask for.
@@ -85,6 +91,9 @@ pub(crate) fn available(settings: &Settings) -> Result<(), Failure> {
             Access::Web(_) => problems.extend(vscode_web::missing()),
             Access::Sshd => problems.extend(sshd::missing()),
         }
+    }
+    if settings.strict {
+        problems.extend(runner::missing(settings));
     }
     if problems.is_empty() {
         return Ok(());

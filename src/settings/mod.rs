@@ -144,6 +144,7 @@ fn gather(sources: &Sources, strict: bool) -> (Settings, Vec<String>) {
         fetch: environment::fetch(sources.environment()),
         home: sources.text("HOME").and_then(Result::ok).map(PathBuf::from),
         notes,
+        strict,
         disabled,
     };
     (settings, problems)

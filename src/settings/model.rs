@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) home: Option<PathBuf>,
     /// What is no problem but should be known.
     pub(crate) notes: Vec<String>,
+    /// `STRICT`: what would stay away is a problem of the whole.
+    pub(crate) strict: bool,
     /// Services beside the access that were asked for and cannot run as they are set up, with every problem.
     pub(crate) disabled: Vec<Disabled>,
 }
