@@ -102,25 +102,39 @@ impl Supervisor<'_> {
     fn run(mut self) -> u8 {
         let mut events = VecDeque::from([Event::Begin]);
         loop {
-            while let Some(event) = events.pop_front() {
-                if let Some(code) = self.happened(event, &mut events).1 {
-                    self.read_last(None, &mut events);
-                    self.write_answers();
-                    return code;
-                }
+            if let Some(code) = self.take_in_all(&mut events) {
+                return self.farewell(code);
             }
             self.collect(&mut events);
-            if !events.is_empty() {
-                continue;
-            }
-            self.serve(&mut events);
-            self.log.flush();
             if events.is_empty() {
                 self.wait();
                 self.collect(&mut events);
-                events.push_back(Event::Tick);
+            }
+            // Whatever else happens all the time: callers and deadlines have their turn.
+            if let Some(code) = self.take_in_all(&mut events) {
+                return self.farewell(code);
+            }
+            self.serve(&mut events);
+            self.log.flush();
+            events.push_back(Event::Tick);
+        }
+    }
+
+    /// Passes the last words on.
+    fn farewell(&mut self, code: u8) -> u8 {
+        self.read_last(None, &mut VecDeque::new());
+        self.write_answers();
+        code
+    }
+
+    /// Does what follows from all of `events`, and from those that come of it; returns the exit code at the end of all.
+    fn take_in_all(&mut self, events: &mut VecDeque<Event>) -> Option<u8> {
+        while let Some(event) = events.pop_front() {
+            if let (_, Some(code)) = self.happened(event, events) {
+                return Some(code);
             }
         }
+        None
     }
 
     /// Does what follows from `event`; returns the answer to an order and the exit code, where there are.
