@@ -233,3 +233,16 @@ fn callers_that_do_not_read_or_do_not_ask_hold_nothing_up() {
     callers.kill().unwrap();
     callers.wait().unwrap();
 }
+
+#[test]
+fn a_service_that_this_image_lacks_is_told_of() {
+    let runner = [("GITHUB_RUNNER_URL", "https://github.com/owner/project"), ("GITHUB_RUNNER_PAT", "canary")];
+    let setup = runner.into_iter().fold(Setup::web(&server("")), |setup, (name, value)| setup.set(name, value));
+    let container = setup.start().healthy();
+    let why = "this image has no GitHub runner";
+    let status = text(&entrypoint(&container, 1000, &["status"]));
+    assert!(status.contains(&format!("\nrunner: disabled: GITHUB_RUNNER_URL is set, but {why}")), "{status}");
+    let started = entrypoint(&container, 1000, &["start", "runner"]);
+    assert_eq!(started.status.code(), Some(1));
+    assert!(text(&started).contains("`runner` is disabled: ") && text(&started).contains(why), "{}", text(&started));
+}
