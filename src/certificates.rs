@@ -54,6 +54,12 @@ pub(crate) fn trust(settings: &mut Settings, runtime: &Path, log: &Log) {
     apply(settings, runtime);
 }
 
+/// What is wrong with the file, if one is named.
+pub(crate) fn missing(settings: &Settings) -> Option<String> {
+    let problem = certificates(settings.extra_ca.as_deref()?).err()?;
+    Some(format!("EXTRA_CA_FILE: {problem}"))
+}
+
 /// Has everything use the bundle in the folder `runtime`, if there is one: in workers too, which read the settings
 /// themselves.
 pub(crate) fn apply(settings: &mut Settings, runtime: &Path) {

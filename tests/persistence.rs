@@ -190,6 +190,30 @@ fn a_volume_that_cannot_be_used_is_said_and_the_workspace_starts() {
 }
 
 #[test]
+fn a_strict_start_is_refused_then() {
+    let ground = Ground::new();
+    let (status, log) = ground.web().before("touch /mnt/persist/x").set("STRICT", "1").run();
+    assert_eq!(status.code(), Some(71), "{log}");
+    assert!(log.contains("not everything of the home is kept"), "{log}");
+}
+
+#[test]
+fn a_folder_on_a_new_volume_is_made_for_the_user() {
+    let ground = Ground::new();
+    // The second time as a start left it that was killed before it had given it away.
+    for before in ["", "mkdir -m 700 /mnt/persist/deep /mnt/persist/deep/er; chmod 755 /mnt/persist/deep"] {
+        let container = ground.web().before(before).set("PERSIST_DIR", "/mnt/persist/deep/er").start().healthy();
+        user(&container, "echo a > .ssh/id");
+        assert_eq!(
+            container.sh("stat -c '%U %a' /mnt/persist /mnt/persist/deep /mnt/persist/deep/er"),
+            "root 755\nroot 755\nansible 700\n"
+        );
+        drop(container);
+        fs::remove_dir_all(ground.volume.join("deep")).unwrap();
+    }
+}
+
+#[test]
 fn links_that_the_user_planted_lead_nowhere() {
     let ground = Ground::new();
     // The way to the volume leads through the home, where the user can make it lead anywhere.

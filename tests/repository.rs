@@ -143,6 +143,21 @@ fn a_refusal_is_explained_and_ends_nothing() {
 }
 
 #[test]
+fn a_token_that_is_renewed_is_read_again() {
+    let setup = setup(URL).set("GITHUB_TOKEN_FILE", "/run/token").before("echo ghp_expired > /run/token");
+    let _server = serve(&setup, repositories(&setup, Some(TOKEN)));
+    let container = setup.start();
+    container.logged("given up on");
+    let container = container.healthy();
+    assert!(container.sh("/mnt/entrypoint status").contains("repository"), "{}", container.log());
+    container.sh(&format!("echo {TOKEN} > /run/token; /mnt/entrypoint restart repository"));
+    container.logged(CLONED);
+    assert_eq!(container.sh("cat /home/ansible/project/one"), "one");
+    let status = container.sh("/mnt/entrypoint status");
+    assert!(status.contains("is in /home/ansible/project") || status.contains("done"), "{status}");
+}
+
+#[test]
 fn the_token_is_for_the_repositorys_own_server_only() {
     let setup = setup("http://127.0.0.1:7000/project.git").set("GITHUB_TOKEN", TOKEN);
     let _moved = Server::start(setup.network().listen(7000), |request: &Request| {

@@ -154,5 +154,7 @@ fn a_file_that_is_no_certificate_is_said() {
         let log = container.log();
         assert!(log.contains(&format!("EXTRA_CA_FILE: `{path}` {expected}")) && log.contains("NONE OF IT IS TRUSTED"), "{log}");
         assert_eq!(container.sh("ls /run/gantry | grep crt || true"), "");
+        let (status, log) = Setup::web(&server("")).set("EXTRA_CA_FILE", path).set("STRICT", "1").run();
+        assert!(status.code() == Some(69) && log.contains(expected), "{log}");
     }
 }

@@ -23,8 +23,9 @@ pub(crate) fn claim(path: &Path, account: &Account, mode: u32) -> Result<(), Str
     let root = Uid::effective().is_root() && !account.uid.is_root();
     let make = |path: &Path| DirBuilder::new().recursive(true).mode(mode).create(path);
     let made = account.act(|| Ok(make(path))).map_err(|failure| failure.problems.concat())?;
-    let roots = fs::metadata(path).is_ok_and(|found| found.uid() == 0) && tree::mounts().iter().any(|mount| mount == path);
-    if root && (made.is_err() || roots) {
+    let roots = fs::metadata(path).is_ok_and(|found| found.uid() == 0);
+    let new = roots && (!writable(path, account) || tree::mounts().iter().any(|mount| mount == path));
+    if root && (made.is_err() || new) {
         // What cannot be given is said below, in the words of what the user then meets.
         let _ = give(path, account, mode);
     }

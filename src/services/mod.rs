@@ -17,11 +17,11 @@ pub(crate) use sshd::keep_host_keys;
 
 use crate::access::Access;
 use crate::account::Account;
-use crate::failure::{Failure, UNAVAILABLE};
+use crate::failure::{Failure, SYSTEM, UNAVAILABLE};
 use crate::log::Log;
 use crate::settings::{Disabled, Settings, Sources};
 use crate::supervisor::{Policy, Restart, Role, Service};
-use crate::{certificates, files, persistence, places};
+use crate::{certificates, files, persistence, places, signals};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,7 +51,10 @@ pub(crate) fn prepare(settings: &mut Settings, sources: &Sources, log: &Log) -> 
     writable(&account)?;
     if let Some(volume) = &settings.persist {
         // What is not kept is said; a workspace without it is of more use than none.
-        persistence::keep(volume, &account, log);
+        let kept = persistence::keep(volume, &account, log) || signals::stop_is_pending();
+        if settings.strict && !kept {
+            return Err(Failure::new(SYSTEM, "STRICT=1, and not everything of the home is kept"));
+        }
     }
     let runtime = places::create_runtime()?;
     account.introduce()?;
@@ -99,6 +102,7 @@ pub(crate) fn available(settings: &Settings) -> Result<(), Failure> {
     }
     if settings.strict {
         problems.extend(runner::missing(settings));
+        problems.extend(certificates::missing(settings));
     }
     if problems.is_empty() {
         return Ok(());
