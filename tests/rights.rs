@@ -4,8 +4,10 @@ mod container;
 
 use container::{Container, Setup, server};
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// An sshd that the key `mine` in the setup's folder opens.
 fn sshd() -> Setup {
@@ -90,7 +92,11 @@ impl Tls {
         let child = setup.network().within(move || {
             let mut server = Command::new("/usr/bin/openssl");
             server.current_dir(&folder).args("s_server -quiet -accept 7443 -cert tls.pem -key tls.key -www".split(' '));
-            server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+            let child = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            while TcpStream::connect(("127.0.0.1", 7443)).is_err() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            child
         });
         Self(child)
     }
