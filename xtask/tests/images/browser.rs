@@ -88,16 +88,31 @@ impl Drop for Browser {
 }
 
 #[test]
-fn a_browser_shows_the_workbench_after_the_login() {
+fn a_browser_shows_the_workbench_to_whoever_has_the_password_and_to_nobody_else() {
     for variant in WEB {
         let folder = tempfile::tempdir().expect("a folder");
         let container =
             Container::start(&image(variant), &["VSCODE_WEB=1", "VSCODE_WEB_TOKEN=open-sesame"], Some(8080)).healthy();
         let mut browser = Browser::start(folder.path());
-        browser.open(&format!("http://127.0.0.1:{}/", container.port(8080)));
-        browser.until("!!document.querySelector('input[type=password]')");
-        browser.evaluate("document.querySelector('input[type=password]').value = 'open-sesame'; document.forms[0].submit()");
+        let page = format!("http://127.0.0.1:{}/", container.port(8080));
+        browser.open(&page);
+        // Without the password there is nothing but the question for it, whatever is asked for.
+        let enter = |browser: &mut Browser, password: &str| {
+            browser.until("!!document.querySelector('input[type=password]')");
+            browser.evaluate(&format!(
+                "document.querySelector('input[type=password]').value = '{password}'; document.forms[0].submit()"
+            ));
+        };
+        enter(&mut browser, "let-me-in");
+        browser.until("document.body && document.body.innerText.includes('Incorrect password')");
+        browser.evaluate(&format!("location.href = '{page}?folder=/home/ansible'"));
+        browser.until("document.readyState === 'complete' && !document.body.innerText.includes('Incorrect password')");
+        enter(&mut browser, "open-sesame");
         browser.until("!!document.querySelector('.monaco-workbench .activitybar')");
+        // What the workbench has opened is the person's.
+        let sockets = crate::sockets::as_seen_by(&container, "1000");
+        assert!(sockets.contains("code-server-ipc.sock answers"), "{variant}: {sockets}");
+        crate::sockets::assert_closed_to(&container, "1001");
         // Whoever wants to look, too, names a folder.
         if let Some(shots) = std::env::var_os("GANTRY_SCREENSHOTS") {
             let shot = browser.call("Page.captureScreenshot", json!({ "format": "png" }));

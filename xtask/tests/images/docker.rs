@@ -160,7 +160,14 @@ impl Container {
         try_docker(&["exec", "--user", user, &self.name, "env", "-i", path, "bash", "-c", script])
     }
 
-    /// The same where it must succeed.
+    /// Whether a script succeeds that becomes `user` (who may be root no more) inside. `docker exec --user` would show that
+    /// user the container's configuration: whoever may ask the engine sees it anyway.
+    pub(crate) fn does(&self, user: &str, script: &str) -> bool {
+        let user = format!("setpriv --reuid={user} --regid={user} --init-groups bash -c \"$0\"");
+        try_docker(&["exec", &self.name, "env", "-i", "bash", "-c", &user, script]).0
+    }
+
+    /// What a script prints that must succeed, run as [`Self::attempt`] does.
     pub(crate) fn sh(&self, user: &str, script: &str) -> String {
         let (success, text) = self.attempt(user, script);
         assert!(success, "{script}: {text}\n{}", self.log());

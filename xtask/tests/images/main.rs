@@ -3,6 +3,7 @@
 
 mod access;
 mod browser;
+mod canaries;
 mod contents;
 mod docker;
 mod family;
@@ -10,5 +11,6 @@ mod layers;
 mod outside;
 mod restricted;
 mod running;
+mod sockets;
 mod ssh;
 mod work;

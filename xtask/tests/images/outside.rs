@@ -53,6 +53,11 @@ impl Outside {
         recipe.file(&format!("{folder}/bin/Runner.Listener"), 1001, 0o755, include_str!("inside/Runner.Listener"))
     }
 
+    /// The port on loopback that leads to `port` in the workspaces.
+    pub(crate) fn port(&self, port: u16) -> u16 {
+        self.0.port(port)
+    }
+
     /// GitHub's list of runners: name, status, whether it is busy.
     pub(crate) fn runners(&self) -> Vec<(String, String, bool)> {
         let text = self.0.sh("root", &format!("curl --silent {ORIGIN}/double/runners"));

@@ -2,6 +2,7 @@
 
 use crate::docker::{Recipe, Volume};
 use crate::outside::{CLONE, ORIGIN, Outside, PAT};
+use crate::sockets;
 use crate::ssh::Key;
 
 /// With a service that gives access.
@@ -110,33 +111,11 @@ fn the_jobs_user_gets_neither_at_the_persons_files_nor_at_what_they_run() {
     }
     let web = container.attempt("1001", "cat /run/gantry/code-server.yaml");
     assert!(!web.0 && !web.1.contains("only-for"), "{}", web.1);
-    // Every socket that there is: in the file system and abstract.
-    let connect = r#"
-import socket
-for line in open("/proc/net/unix").read().splitlines()[1:]:
-    words = line.split()
-    if len(words) < 8 or words[5] != "01":
-        continue
-    path = words[7]
-    one = socket.socket(socket.AF_UNIX)
-    one.settimeout(3)
-    try:
-        one.connect("\0" + path[1:] if path.startswith("@") else path)
-        one.sendall(b"status\n")
-        print(path, "answers", one.recv(300))
-    except OSError as error:
-        print(path, "refuses", error)
-"#;
-    let sockets = |user| container.sh(user, &format!("python3 - <<'END'\n{connect}\nEND"));
-    let person = sockets("1000");
+    let person = sockets::as_seen_by(&container, "1000");
     for name in ["control.sock answers", "code-server-ipc.sock", "agent.1"] {
         assert!(person.contains(name), "{name}: {person}");
     }
-    for line in sockets("1001").lines() {
-        // The entrypoint's answers everybody, and tells most of them off.
-        let told_off = line.starts_with("/run/gantry/control.sock answers b'error ");
-        assert!(line.contains(" refuses [Errno 13]") || told_off, "{line}");
-    }
+    sockets::assert_closed_to(&container, "1001");
     let (status, text) = container.attempt("1001", "entrypoint status");
     assert!(!status && !text.contains("web"), "{text}");
     let (sudo, text) = container.attempt("1001", "sudo -n true");

@@ -15,7 +15,6 @@ FOLDERS = ["/dev/shm", "/etc", "/home", "/opt/actions-runner", "/root", "/run", 
 user = sys.argv[1]
 found, seen, passes, stopped = set(), {}, 0, []
 signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
-os.environ.clear()
 
 
 def tell(kind, where, text):
@@ -44,8 +43,8 @@ def processes():
         if int(pid) == os.getpid():
             continue
         arguments = read(f"/proc/{pid}/cmdline")
-        name = arguments.replace(b"\0", b" ").decode(errors="replace")[:80].strip()
-        tell("argv", CANARY.sub(b"...", arguments).decode(errors="replace")[:80], arguments)
+        name = CANARY.sub(b"...", arguments.replace(b"\0", b" ")).decode(errors="replace")[:80].strip()
+        tell("argv", name, arguments)
         tell("environ", name, read(f"/proc/{pid}/environ"))
         try:
             descriptors = os.listdir(f"/proc/{pid}/fd")
