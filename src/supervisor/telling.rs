@@ -86,6 +86,10 @@ impl Supervisor<'_> {
 
     pub(super) fn say(&mut self, note: Note) {
         let (level, index, message) = match note {
+            // A task that is not done yet, and that nobody has to wait for.
+            Note::Ready(index, _) if self.services.get(index).is_some_and(|service| service.policy.once) => {
+                ("info", index, "goes on beside the services".to_owned())
+            }
             Note::Ready(index, after) => {
                 let port = self.services.get(index).and_then(|service| service.probe.port());
                 let port = port.map_or(String::new(), |port| format!(" on port {port}"));
