@@ -118,6 +118,7 @@ fn parse(text: &str) -> Result<Vec<String>, String> {
 mod tests {
     use super::{parse, point};
     use base64::Engine as _;
+    use proptest::prelude::*;
     use std::path::Path;
 
     #[test]
@@ -160,5 +161,14 @@ mod tests {
         assert_eq!(find("CURL_CA_BUNDLE"), Some(Some("/b")));
         assert_eq!(find("NODE_EXTRA_CA_CERTS"), Some(Some("/e")));
         assert_eq!(environment.len(), 6);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(text in "(-----(BEGIN|END) CERTIFICATE-----|[A-Za-z0-9+/=]{0,80}|\\s|\\PC){0,12}") {
+            for certificate in parse(&text).unwrap_or_default() {
+                prop_assert!(certificate.starts_with("-----BEGIN") && certificate.ends_with("-----\n"));
+            }
+        }
     }
 }

@@ -170,6 +170,7 @@ fn mount_points(text: &str) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::{contains, copy, mount_points};
+    use proptest::prelude::*;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::PathBuf;
@@ -202,5 +203,12 @@ mod tests {
         fs::write(original.join("folder/file"), changed).unwrap();
         assert!(!contains(&copied, &original).unwrap());
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn any_list_of_mounts_is_read(text in "([ -~]| |\\\\040|\n|\\PC){0,60}") {
+            prop_assert!(mount_points(&text).len() <= text.lines().count());
+        }
     }
 }

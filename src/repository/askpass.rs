@@ -6,6 +6,7 @@
 
 use crate::failure::{Failure, SYSTEM};
 use crate::log::Log;
+use crate::settings::hide;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::FromRawFd as _;
@@ -54,6 +55,8 @@ impl Prompt {
     /// # Errors
     /// There is no answer for this server, or none any more.
     pub(crate) fn answer(&self, log: &Log) -> Result<u8, Failure> {
+        // For a moment the token is in here, as the workspace's user.
+        hide()?;
         log.answer(&self.find().map_err(|problem| Failure::new(SYSTEM, problem))?);
         Ok(0)
     }
