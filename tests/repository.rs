@@ -275,7 +275,7 @@ fn what_is_there_stays() {
 fn scripts_run_before_and_in_the_clone() {
     let setup = setup(URL)
         .set("ANSIBLE_REPO_PRE_CLONE", "echo before at $PWD as $(id -un), there: $(ls); git config --global a.b c")
-        .set("ANSIBLE_REPO_POST_CLONE", "#!/usr/bin/perl\nprint 'after at ', `pwd`; print <*>; exit 3")
+        .set("ANSIBLE_REPO_POST_CLONE", "#!/usr/bin/perl\nprint 'after at ', `pwd`; print <*>;")
         .set("GITHUB_TOKEN", TOKEN);
     let _server = serve(&setup, repositories(&setup, Some(TOKEN)));
     let container = setup.start().healthy();
@@ -285,8 +285,29 @@ fn scripts_run_before_and_in_the_clone() {
             .map(|text| log.find(text).unwrap_or_else(|| panic!("{text}: {log}")))
             .into();
     assert!(places.is_sorted(), "{log}");
-    assert!(log.contains("onethreetwo") && log.contains("ANSIBLE_REPO_POST_CLONE: the script ended with exit code 3"), "{log}");
-    assert!(!log.contains("canary") && !log.contains("given up"), "{log}");
+    assert!(log.contains("onethreetwo") && !log.contains("canary"), "{log}");
+    // At each start, cloned or not.
+    container.sh("/mnt/entrypoint restart repository");
+    container.logged("is there already");
+    container.until("both scripts again", |container| {
+        let log = container.log();
+        (log.matches("before at").count() == 2 && log.matches("after at").count() == 2).then_some(())
+    });
+}
+
+#[test]
+fn scripts_that_fail_are_said_and_end_nothing() {
+    // The first of them may be there to find out whether this is a place to clone into.
+    for (name, cloned) in [("ANSIBLE_REPO_PRE_CLONE", ""), ("ANSIBLE_REPO_POST_CLONE", "project\n")] {
+        let setup = setup(URL).set(name, "echo so; exit 42");
+        let _server = serve(&setup, repositories(&setup, None));
+        let container = setup.start().healthy();
+        let log = container.log();
+        assert!(log.contains(&format!("{name}: the script ended with exit code 42")) && log.contains("given up on"), "{log}");
+        assert_eq!(container.sh("ls /home/ansible"), cloned);
+        let (status, log) = container.stop();
+        assert_eq!(status.code(), Some(0), "{log}");
+    }
 }
 
 /// A setup whose home is a folder of the host, which a second container finds as the first one left it.

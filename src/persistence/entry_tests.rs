@@ -161,3 +161,30 @@ fn links_of_others_stay_and_dangling_ones_do_not() {
     assert!(ground.keep(".b", &|| false).unwrap().linked);
     assert_eq!(fs::read_link(ground.home.join(".b")).unwrap(), ground.volume.join(".b"));
 }
+
+#[test]
+fn containers_that_move_at_once_lose_nothing() {
+    let ground = Ground::new(false);
+    let homes: Vec<_> = (0..4).map(|number| ground.home.join(number.to_string())).collect();
+    for (number, home) in homes.iter().enumerate() {
+        (0..50).for_each(|file| write(home.join(format!(".a/{file}")), &number.to_string()));
+    }
+    std::thread::scope(|scope| {
+        for home in &homes {
+            let places = Places { home: home.join(".a"), volume: ground.volume.join(".a"), kind: Kind::Folder, mounts: &[] };
+            let volume = &ground.volume;
+            scope.spawn(move || keep(&places, volume, &|| false).unwrap());
+        }
+    });
+    let mut found: Vec<_> = [".a", ".a.from-container-1", ".a.from-container-2", ".a.from-container-3"]
+        .iter()
+        .map(|name| {
+            let texts: Vec<_> =
+                (0..50).map(|file| fs::read_to_string(ground.volume.join(format!("{name}/{file}"))).unwrap()).collect();
+            assert!(texts.windows(2).all(|two| two[0] == two[1]), "{name}: {texts:?}");
+            texts[0].clone()
+        })
+        .collect();
+    found.sort();
+    assert_eq!(found, ["0", "1", "2", "3"]);
+}

@@ -19,7 +19,7 @@ use crate::worker::Runtime;
 use explain::Verdict;
 use git::{Failed, Git};
 use place::{Place, State};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Pauses before another try, when the network or the server is to blame.
@@ -63,24 +63,24 @@ type Early = Option<String>;
 impl Clone<'_> {
     fn run(&self, runtime: &mut Runtime) -> Result<(), Early> {
         let folder = self.place.folder.display();
+        // Both scripts belong to a start and not to a clone: what they set up may be gone though the clone is not.
+        if let Some(script) = &self.wanted.before {
+            let ended = self.script(runtime, "ANSIBLE_REPO_PRE_CLONE", script, &self.account.home)?;
+            // It may be there to say whether this is a place to clone into.
+            ended.map_err(|problem| Some(format!("nothing is cloned: {problem}")))?;
+        }
         if self.state()? == State::There {
             runtime.report.info(format!("`{folder}` is there already: nothing is cloned"));
-            runtime.report.doing(format!("is in {folder}"));
-            return Ok(());
+            // Nobody has to wait for what follows.
+            runtime.report.ready();
+        } else {
+            self.make_room()?;
+            self.until_there(runtime)?;
+            self.remark(runtime);
         }
-        self.make_room()?;
-        if let Some(script) = &self.wanted.before {
-            self.script(runtime, "ANSIBLE_REPO_PRE_CLONE", script)?;
-            // It may have put something there.
-            if self.state()? == State::There {
-                runtime.report.info(format!("`{folder}` is there since ANSIBLE_REPO_PRE_CLONE ran: nothing is cloned"));
-                return Ok(());
-            }
-        }
-        self.until_there(runtime)?;
-        self.remark(runtime);
         if let Some(script) = &self.wanted.after {
-            self.script(runtime, "ANSIBLE_REPO_POST_CLONE", script)?;
+            let ended = self.script(runtime, "ANSIBLE_REPO_POST_CLONE", script, &self.place.folder)?;
+            ended.map_err(Some)?;
         }
         runtime.report.doing(format!("is in {folder}"));
         Ok(())
@@ -159,24 +159,20 @@ impl Clone<'_> {
         }
     }
 
-    /// Runs a script of the user's. That it fails is said, no more.
-    fn script(&self, runtime: &mut Runtime, variable: &str, text: &str) -> Result<(), Early> {
-        let folder = [self.place.folder.as_path(), self.account.home.as_path()].into_iter().find(|folder| folder.is_dir());
+    /// Runs a script of the user's in `folder`; the inner error says how it failed.
+    fn script(&self, runtime: &mut Runtime, variable: &str, text: &str, folder: &Path) -> Result<Result<(), String>, Early> {
         let environment = self.account.environment(&self.settings.session);
         runtime.report.doing(format!("runs {variable}"));
         let ended = script::run(runtime, text, |program| {
             program.environment = environment;
-            program.folder = folder.unwrap_or(std::path::Path::new("/")).to_owned();
+            program.folder = folder.to_owned();
             program.user = Some(self.account.clone());
             program.no_new_privileges = !self.settings.sudo;
         });
         match ended {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Ok(())),
             Err(None) => Err(None),
-            Err(Some(problem)) => {
-                runtime.report.error(format!("{variable}: {problem}"));
-                Ok(())
-            }
+            Err(Some(problem)) => Ok(Err(format!("{variable}: {problem}"))),
         }
     }
 }
