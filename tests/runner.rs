@@ -6,7 +6,9 @@ mod github;
 
 use container::{Container, Setup, server};
 use doubles::Answer;
-use github::{GitHub, INSTALLATION_TOKEN, LISTENER, PAT, REGISTRATION, leaves, online, status, with_pat, with_runner};
+use github::{
+    GitHub, INSTALLATION_TOKEN, LISTENER, PAT, REGISTRATION, WORKER, app_key, leaves, online, status, with_pat, with_runner,
+};
 
 #[test]
 fn a_runner_is_registered_runs_jobs_and_is_removed() {
@@ -40,14 +42,6 @@ fn organizations_and_enterprises_have_runners_too() {
         leaves(container, &github);
         assert!(github.asked().iter().all(|request| request.path.starts_with(owner)), "{:?}", github.asked());
     }
-}
-
-/// A private key as GitHub hands it out, and its public one.
-fn app_key() -> (String, String) {
-    let (made, key) = github::pipe(&["openssl", "genrsa", "-traditional", "2048"], b"");
-    let (read, public) = github::pipe(&["openssl", "rsa", "-pubout"], &key);
-    assert!(made && read);
-    (String::from_utf8(key).unwrap(), String::from_utf8(public).unwrap())
 }
 
 #[test]
@@ -109,6 +103,18 @@ fn a_registration_token_alone_registers_and_removes_while_it_is_good() {
     let log = leaves(container, &github);
     assert!(log.contains("runner: removed `fixed` from GitHub"), "{log}");
     assert_eq!(github.count("DELETE", ""), 0, "there is nothing to ask the API with");
+}
+
+#[test]
+fn a_registration_that_cannot_be_had_again_outlives_the_worker() {
+    let (setup, github) = with_token();
+    let container = setup.set("STOP_GRACE_SECONDS", "25").start().healthy();
+    online(&container, &github, &["fixed"]);
+    container.sh(&format!("kill -9 $({WORKER})"));
+    container.logged("goes on as `fixed`, which is registered already");
+    online(&container, &github, &["fixed"]);
+    assert_eq!(github.runners()[0].id, 21);
+    leaves(container, &github);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod doubles;
 mod github;
 
 use container::{Container, Setup, server};
-use github::{PAT, leaves, online, status, with_pat, with_runner};
+use github::{PAT, app_key, leaves, online, status, with_pat, with_runner};
 
 /// Every process of the container whose command line or environment holds a planted secret, and where: seen as root.
 fn seen(container: &Container) -> Vec<String> {
@@ -97,12 +97,10 @@ fn nothing_secret_is_seen_in_between() {
 
 #[test]
 fn an_apps_key_is_seen_by_nobody() {
-    let (_, key) = github::pipe(&["openssl", "genrsa", "-traditional", "2048"], b"");
-    let (_, public) = github::pipe(&["openssl", "rsa", "-pubout"], &key);
-    let key = String::from_utf8(key).unwrap();
+    let (key, public) = app_key();
     let line = key.lines().nth(3).unwrap().to_owned();
     let (setup, github) = with_runner(Setup::web(&server("")));
-    github.key(&String::from_utf8(public).unwrap());
+    github.key(&public);
     github.hold("GET /installation");
     let container = setup.set("GITHUB_APP_ID", "7").set("GITHUB_APP_PRIVATE_KEY", &key).start().healthy();
     container.until("the App", |_| github.arrived("GET /installation").then_some(()));

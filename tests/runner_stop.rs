@@ -100,6 +100,29 @@ fn a_worker_that_is_killed_is_started_again_and_cleans_up() {
 }
 
 #[test]
+fn a_worker_that_is_killed_while_it_registers_leaves_nothing() {
+    for place in ["POST registration-token", "register", "registered", "session"] {
+        let (setup, github) = with_pat();
+        github.hold(place);
+        let container = setup.start().healthy();
+        container.until(place, |_| github.arrived(place).then_some(()));
+        let programs = container.sh("pgrep -f '^/usr/bin/perl .*(config.sh|Runner.Listener)' || true");
+        container.sh(&format!("kill -9 $({WORKER})"));
+        container.until("the end of what it had started", |container| {
+            let left = container.sh("pgrep -f '^/usr/bin/perl .*(config.sh|Runner.Listener)' || true");
+            programs.lines().all(|pid| !left.lines().any(|other| other == pid)).then_some(())
+        });
+        github.release();
+        container.until("a runner", |_| {
+            let runners = github.runners();
+            (runners.len() == 1 && runners[0].online && runners[0].name == "fixed").then_some(())
+        });
+        assert!(github.most() <= 2, "{place}");
+        leaves(container, &github);
+    }
+}
+
+#[test]
 fn a_container_that_was_killed_cleans_up_when_it_is_started_again() {
     // What stays of a container in its file system: the record, and the configuration.
     let (setup, github) = with_pat();

@@ -1,13 +1,14 @@
 //! A program of the runner's that goes on while its worker does something else: `config.sh`, the listener.
 
 use crate::process::{End, Program, Stream, Streams, spawn};
-use crate::worker;
+use crate::worker::{self, Runtime};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{ChildStderr, ChildStdout};
+use std::time::{Duration, Instant};
 
 /// The longest line that is kept together.
 const LONGEST_LINE: usize = 8 * 1024;
@@ -61,6 +62,15 @@ impl Child {
     pub(super) fn signal(&self, signal: Signal) {
         // Nobody left in it: just what is wanted.
         let _ = killpg(self.pid, signal);
+    }
+
+    /// Kills its group and waits for its end.
+    pub(super) fn kill(mut self, runtime: &mut Runtime) {
+        self.signal(Signal::SIGKILL);
+        while self.ended().is_none() {
+            runtime.stopped();
+            runtime.wait(&[], Some(Instant::now() + Duration::from_millis(20)));
+        }
     }
 }
 

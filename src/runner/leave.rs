@@ -15,6 +15,10 @@ const LAST_REQUEST: Duration = Duration::from_secs(3);
 const SHORTEST_REQUEST: Duration = Duration::from_millis(500);
 /// How often a removal is tried again on the way out.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How long the listener may take to end when there is nothing for it to do any more.
+const IDLE_ENDS: Duration = Duration::from_secs(3);
+/// The most of the patience that is left to PID 1's view of it.
+const MOST_SPARED: Duration = Duration::from_secs(2);
 /// The most of the grace that is kept for what comes after a job was cancelled.
 const MOST_RESERVED: Duration = Duration::from_secs(15);
 /// How long a registration token is good for, in seconds, less a little.
@@ -115,7 +119,7 @@ impl Keeper<'_> {
         runtime.report.doing("leaves");
         let began = runtime.stopped().unwrap_or_else(Instant::now);
         let patience = patience(self.settings.grace);
-        let deadline = began + patience.mul_f64(0.9);
+        let deadline = began + patience - (patience / 10).min(MOST_SPARED);
         let cancel_at = deadline - patience.mul_f64(0.4).min(MOST_RESERVED);
         if self.github.asks() {
             self.leave_by_request(runtime, cancel_at, deadline);
@@ -180,7 +184,9 @@ impl Keeper<'_> {
         if !asked {
             self.end_listener(runtime);
         }
-        self.outlive(runtime, deadline);
+        // Off the list and without a job, it has nothing to lose; it may be asking for what is not there any more.
+        let gone = self.records.all().is_empty() && !self.working;
+        self.outlive(runtime, if gone { deadline.min(Instant::now() + IDLE_ENDS) } else { deadline });
         for record in self.records.all().to_vec() {
             runtime.report.error(left_behind(&record, &why));
         }

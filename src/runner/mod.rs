@@ -174,6 +174,9 @@ impl Keeper<'_> {
         if *trouble == Trouble::Taken {
             self.avoid = true;
         }
+        if let Some(listener) = self.listener.take() {
+            listener.kill(runtime);
+        }
         // What does not work now is the first thing that the next life does.
         if self.tidy(runtime) == Err(Trouble::Stopped) {
             return Err(Stopped);

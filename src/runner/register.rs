@@ -65,7 +65,15 @@ impl Keeper<'_> {
             return Ok(());
         }
         let doing = "to look at the repository";
-        let answer = self.github.ask(runtime, "GET", &api::owner(&self.runner.target), None, Way::USUAL)?;
+        let asked = self.github.ask(runtime, "GET", &api::owner(&self.runner.target), None, Way::USUAL);
+        let answer = asked.map_err(|trouble| match trouble {
+            // Without credentials GitHub answers few questions an hour.
+            Trouble::Later { why, after } if !self.github.asks() => {
+                let unknown = "whether the repository is public is not known (GITHUB_RUNNER_ALLOW_PUBLIC=1 does not ask)";
+                Trouble::Later { why: format!("{why}: {unknown}"), after }
+            }
+            other => other,
+        })?;
         if !self.github.asks() && answer.status != 200 {
             // With a registration token alone nobody shows who asks: only a public repository is shown.
             return Ok(());
@@ -232,11 +240,7 @@ impl Keeper<'_> {
             }
             let limit = until.or(stopped.map(|at| at + super::patience(self.settings.grace) / 3)).unwrap_or(limit);
             if Instant::now() >= limit {
-                child.signal(Signal::SIGKILL);
-                while child.ended().is_none() {
-                    runtime.stopped();
-                    runtime.wait(&[], Some(Instant::now() + Duration::from_millis(20)));
-                }
+                child.kill(runtime);
                 let late = Trouble::Later { why: format!("`{}` does not end", program.path.display()), after: None };
                 return Err(if stopped.is_some() { Trouble::Stopped } else { late });
             }

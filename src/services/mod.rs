@@ -42,11 +42,6 @@ struct Surroundings<'a> {
 /// Something asked for is not in this version or this image, or cannot be prepared.
 pub(crate) fn prepare(settings: &mut Settings, sources: &Sources, log: &Log) -> Result<Vec<Service>, Failure> {
     available(settings)?;
-    if let Some(problem) = runner::missing(settings) {
-        log.service("error", "runner", &format!("{problem}: it is not started"));
-        settings.runner = None;
-        settings.disabled.push(Disabled { service: "runner", problems: vec![problem] });
-    }
     let account = Account::workspace(settings.home.as_deref())?;
     writable(&account)?;
     if let Some(volume) = &settings.persist {
