@@ -162,7 +162,9 @@ fn store(source: &Path, places: &Places<'_>, volume: &Path, stop: &dyn Fn() -> b
     let target = match look(&places.volume)? {
         None => places.volume.clone(),
         Some(there) if empty(&places.volume, &there)? => {
-            remove(&places.volume)?;
+            // Not with anything that somebody else puts into it just now.
+            let removed = if there.is_dir() { fs::remove_dir(&places.volume) } else { fs::remove_file(&places.volume) };
+            removed.map_err(at(&places.volume))?;
             places.volume.clone()
         }
         Some(_) if contains(&places.volume, source)? => return Ok(()),
