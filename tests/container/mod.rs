@@ -177,6 +177,11 @@ impl Container {
         Path::new(FILES)
     }
 
+    /// The same folder, as the host sees it.
+    pub(crate) fn host_folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// PID 1, as the host sees it.
     pub(crate) fn init(&self) -> i32 {
         let path = format!("/proc/{0}/task/{0}/children", self.child.id());

@@ -95,7 +95,8 @@ impl Repositories {
     }
 }
 
-fn base64(text: &str) -> String {
+/// Standard Base64.
+pub(crate) fn base64(text: &str) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let triples = text.as_bytes().chunks(3).map(|bytes| {
         let number = bytes.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - bytes.len()));

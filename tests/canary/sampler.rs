@@ -1,0 +1,105 @@
+//! Somebody who looks at every process of a container all the time, with root's eyes.
+
+use super::Needles;
+use crate::container::Container;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+/// A secret that was seen.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Hit {
+    /// What the test was doing.
+    pub(crate) phase: String,
+    /// The program's name, and its user's id.
+    pub(crate) program: String,
+    pub(crate) user: u32,
+    /// `cmdline` or `environ`.
+    pub(crate) file: &'static str,
+    pub(crate) secret: String,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Sampled {
+    pub(crate) hits: BTreeSet<Hit>,
+    /// The names of all programs that were looked at.
+    pub(crate) programs: BTreeSet<String>,
+    pub(crate) rounds: u32,
+}
+
+/// The thread that looks.
+pub(crate) struct Sampler {
+    over: Arc<AtomicBool>,
+    phase: Arc<Mutex<String>>,
+    thread: JoinHandle<Sampled>,
+}
+
+impl Sampler {
+    /// Looks at `container` from now on, without a pause. The first image of PID 1 is left out: an engine starts it with
+    /// everything in its environment, it is alone, and executes itself again.
+    pub(crate) fn start(container: &Container, needles: &Needles) -> Self {
+        let (over, phase) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new("start".to_owned())));
+        let (stop, doing, needles) = (over.clone(), phase.clone(), needles.clone());
+        let proc = PathBuf::from(format!("/proc/{}/root/proc", container.init()));
+        let thread = thread::spawn(move || {
+            let mut sampled = Sampled::default();
+            while !begun(&proc) && !stop.load(Ordering::Relaxed) {}
+            while !stop.load(Ordering::Relaxed) {
+                let phase = doing.lock().unwrap().clone();
+                look(&proc, &phase, &needles, &mut sampled);
+                sampled.rounds += 1;
+            }
+            sampled
+        });
+        Self { over, phase, thread }
+    }
+
+    /// What is seen from now on is of this phase.
+    pub(crate) fn phase(&self, phase: &str) {
+        *self.phase.lock().unwrap() = phase.to_owned();
+    }
+
+    /// How often everything has been looked at, for whoever wants it to happen once more: what was begun before is over.
+    pub(crate) fn end(self) -> Sampled {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// Whether PID 1 is the entrypoint, without secrets in its environment.
+fn begun(proc: &Path) -> bool {
+    let environment = fs::read(proc.join("1/environ")).unwrap_or_default();
+    let sealed = super::contains(&environment, b"GANTRY_SEALED_SECRETS=");
+    let files = super::contains(&environment, b"_FILE=/mnt/files/");
+    let name = fs::read(proc.join("1/comm")).unwrap_or_default();
+    sealed || (files && name == b"entrypoint\n")
+}
+
+fn look(proc: &Path, phase: &str, needles: &Needles, sampled: &mut Sampled) {
+    for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit) {
+            continue;
+        }
+        let path = entry.path();
+        let found = ["cmdline", "environ"].map(|file| (file, fs::read(path.join(file)).unwrap_or_default()));
+        // Afterwards: what was seen may be of the program that it has become.
+        let program = fs::read_to_string(path.join("comm")).unwrap_or_default().trim_end().to_owned();
+        for (file, bytes) in &found {
+            for secret in needles.found(bytes) {
+                // The owner of the folder is root for what cannot be looked into; the status tells.
+                let status = fs::read_to_string(path.join("status")).unwrap_or_default();
+                let user = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
+                let user = user.unwrap_or_else(|| entry.metadata().map_or(u32::MAX, |found| found.uid()));
+                let (phase, program, secret) = (phase.to_owned(), program.clone(), secret.to_owned());
+                sampled.hits.insert(Hit { phase, program, user, file, secret });
+            }
+        }
+        sampled.programs.insert(program);
+    }
+}
