@@ -4,7 +4,7 @@
 mod probe;
 mod sampler;
 
-pub(crate) use probe::{Probed, User, probe};
+pub(crate) use probe::{User, probe};
 pub(crate) use sampler::{Hit, Sampler};
 
 use crate::container::Setup;
@@ -55,8 +55,7 @@ impl Needles {
 
 fn contains(bytes: &[u8], needle: &[u8]) -> bool {
     // SAFETY: both are read within their lengths. (The C library's search is fast in a debug build, too.)
-    let found =
-        unsafe { nix::libc::memmem(bytes.as_ptr().cast(), bytes.len(), needle.as_ptr().cast(), needle.len()) };
+    let found = unsafe { nix::libc::memmem(bytes.as_ptr().cast(), bytes.len(), needle.as_ptr().cast(), needle.len()) };
     !found.is_null()
 }
 
@@ -71,11 +70,7 @@ pub(crate) fn canary(name: &str) -> String {
 }
 
 /// Plants `secrets` (name and value), and tells what to look for. By file, each is root's alone.
-pub(crate) fn planted<'a>(
-    mut setup: Setup,
-    way: Way,
-    secrets: impl IntoIterator<Item = (&'a str, String)>,
-) -> (Setup, Needles) {
+pub(crate) fn planted<'a>(mut setup: Setup, way: Way, secrets: impl IntoIterator<Item = (&'a str, String)>) -> (Setup, Needles) {
     let mut needles = Needles::new();
     for (name, value) in secrets {
         needles = match name {
@@ -96,7 +91,7 @@ pub(crate) fn planted<'a>(
     let basic = crate::doubles::git::base64(&format!("x-access-token:{}", canary("GITHUB_TOKEN")));
     let needles = needles.with("GITHUB_TOKEN in Base64", basic).with("registration token", crate::github::REGISTRATION);
     let needles = needles.with("installation token", crate::github::INSTALLATION_TOKEN);
-    (setup, needles.with("just-in-time configuration", "jitcanary.").with("the App's own token", "eyJhbGci"))
+    (setup, needles.with("just-in-time configuration", "jitcanary.2").with("the App's own token", "eyJhbGci"))
 }
 
 /// All that is written into the usual folders stays on the host, in `kept`, so that it can be looked at when the

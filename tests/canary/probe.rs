@@ -29,12 +29,9 @@ impl User {
     }
 }
 
-/// What was got hold of, a line each.
-pub(crate) type Probed = BTreeSet<String>;
-
-/// Tries everything as `user`; what is to be found goes there by standard input, since whoever runs beside would see it
+/// Tries everything as `user` and returns what was got hold of, a line each. What is to be found goes there by standard input, since whoever runs beside would see it
 /// elsewhere.
-pub(crate) fn probe(container: &Container, user: User, needles: &Needles) -> Probed {
+pub(crate) fn probe(container: &Container, user: User, needles: &Needles) -> BTreeSet<String> {
     let mut command = container.command("setpriv");
     command.args(user.arguments()).args(["perl", "-e", PROGRAM]).stdin(Stdio::piped());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -4,7 +4,6 @@ use super::Needles;
 use crate::container::Container;
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -64,7 +63,7 @@ impl Sampler {
         *self.phase.lock().unwrap() = phase.to_owned();
     }
 
-    /// How often everything has been looked at, for whoever wants it to happen once more: what was begun before is over.
+    /// Looks no longer, and tells what was seen.
     pub(crate) fn end(self) -> Sampled {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
@@ -87,19 +86,25 @@ fn look(proc: &Path, phase: &str, needles: &Needles, sampled: &mut Sampled) {
             continue;
         }
         let path = entry.path();
+        // Before and afterwards: it may become another program, and have none when it has ended.
+        let before = who(&path);
         let found = ["cmdline", "environ"].map(|file| (file, fs::read(path.join(file)).unwrap_or_default()));
-        // Afterwards: what was seen may be of the program that it has become.
-        let program = fs::read_to_string(path.join("comm")).unwrap_or_default().trim_end().to_owned();
+        let Some((program, user)) = who(&path).or(before) else { continue };
         for (file, bytes) in &found {
             for secret in needles.found(bytes) {
-                // The owner of the folder is root for what cannot be looked into; the status tells.
-                let status = fs::read_to_string(path.join("status")).unwrap_or_default();
-                let user = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
-                let user = user.unwrap_or_else(|| entry.metadata().map_or(u32::MAX, |found| found.uid()));
                 let (phase, program, secret) = (phase.to_owned(), program.clone(), secret.to_owned());
                 sampled.hits.insert(Hit { phase, program, user, file, secret });
             }
         }
         sampled.programs.insert(program);
     }
+}
+
+/// The name and the user of a process that has not ended.
+fn who(path: &Path) -> Option<(String, u32)> {
+    let status = fs::read_to_string(path.join("status")).ok()?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.split('\t').nth(1));
+    let zombie = field("State:")?.starts_with(['Z', 'X']);
+    let who = (field("Name:")?.to_owned(), field("Uid:")?.parse().ok()?);
+    (!zombie).then_some(who)
 }
