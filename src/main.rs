@@ -37,6 +37,9 @@ use crate::settings::Settings;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // First of all, and in every command: `docker exec` and health checks find the container's secrets in their
+    // environment, and others of the same user are not to read them there. Where it is refused, PID 1 says so.
+    let _ = settings::hide();
     let log = Log::new(settings::log_format());
     let ended = match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run) => run(&log),
