@@ -271,10 +271,8 @@ fn behind_coder(way: Way) {
     assert!(made.is_ok_and(|made| made.success()), "`cc` is missing: apt-get install gcc libc6-dev");
     let agent = std::fs::read(agent).unwrap();
     let _coder = Server::start(setup.network().listen(3000), move |_| Answer::new(200, agent.clone()));
-    let (_, key) = github::pipe(&["openssl", "genrsa", "-traditional", "2048"], b"");
-    let (_, public) = github::pipe(&["openssl", "rsa", "-pubout"], &key);
-    github.key(&String::from_utf8(public).unwrap());
-    let key = String::from_utf8(key).unwrap();
+    let (key, public) = github::app_key();
+    github.key(&public);
     // A web server behind Coder has no token, and the App is used when there is no PAT.
     let others = SECRETS.into_iter().filter(|name| !["VSCODE_WEB_TOKEN", "GITHUB_RUNNER_PAT"].contains(name));
     let value = |name: &str| if name == "GITHUB_APP_PRIVATE_KEY" { key.trim().to_owned() } else { secret(name) };
