@@ -271,6 +271,7 @@ fn an_ephemeral_runner_gets_a_configuration_for_each_job() {
     for id in [21, 22, 23] {
         container.until("a runner", |_| (github.runners().first().is_some_and(|r| r.id == id && r.online)).then_some(()));
         assert!(!container.sh(&format!("ls {file} || true")).starts_with(file), "the work of the job before is gone");
+        assert_eq!(container.sh("pgrep -u 1001 -x sleep || true"), "", "and all that it has started");
         assert_eq!(github.runners()[0].labels, r#""aws","self-hosted","Linux","X64" in 5"#);
         github.job("fixed", "build");
         container.until("the job", |container| container.sh(&format!("ls {file} || true")).starts_with(file).then_some(()));

@@ -95,7 +95,7 @@ fn a_worker_that_is_killed_is_started_again_and_cleans_up() {
         runners.first().is_some_and(|runner| runner.id == 22 && runner.online).then_some(())
     });
     assert_ne!(container.sh(LISTENER), listener, "the old one went with its worker");
-    assert_eq!(container.sh("pgrep -x sleep || true"), "", "and so did the job");
+    assert_eq!(container.sh("pgrep -f '^sleep 1000' || true"), "", "and so did the job");
     leaves(container, &github);
 }
 

@@ -128,7 +128,7 @@ while (my $line = <$socket>) {
             $SIG{TERM} = $SIG{INT} = 'DEFAULT';
             close $socket;
             $ENV{RUNNER_TRACKING_ID} = 'github_1';
-            exec 'sh', '-c', 'env > _work/environment; id -u > _work/user; sleep 1000';
+            exec 'sh', '-c', 'env > _work/environment; setsid sleep 2000 & id -u > _work/user; sleep 1000';
         }
     } elsif ($line eq 'finish') {
         end_job();
