@@ -9,8 +9,6 @@ use crate::places;
 use crate::settings::{Environment, Settings};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// What is written into the runtime folder.
@@ -85,8 +83,7 @@ fn point(environment: &mut Environment, bundle: &Path, extra: &Path) {
 /// The certificates in the file at `path`; the error says what is wrong with it.
 fn certificates(path: &Path) -> Result<Vec<String>, String> {
     let refused = |error: std::io::Error| format!("`{}` cannot be read: {error}", path.display());
-    let mut text = Vec::new();
-    File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut text)).map_err(refused)?;
+    let text = files::read(path, LARGEST).map_err(refused)?;
     parse(&String::from_utf8_lossy(&text)).map_err(|problem| format!("`{}` {problem}", path.display()))
 }
 

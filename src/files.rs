@@ -71,6 +71,34 @@ pub(crate) fn executable(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
+/// Reads a regular file of at most `most` bytes, wherever links lead. Anything else (a pipe, a device) could keep its
+/// reader waiting for ever, and PID 1 cannot even be asked to stop then.
+///
+/// # Errors
+/// Those of the file system; it is no file, or larger.
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_with(OFlag::empty(), path, most)
+}
+
+/// The same where nothing but the file itself may be: a link there is refused.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_no_link(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_with(OFlag::O_NOFOLLOW, path, most)
+}
+
+fn read_with(flags: OFlag, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("is no file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(io::Error::other(format!("is larger than {most} bytes"))) } else { Ok(bytes) }
+}
+
 /// Writes a file beside its place and renames it, so that nobody ever sees half of it or follows a link.
 ///
 /// # Errors

@@ -103,6 +103,14 @@ fn a_private_repository_is_cloned_with_the_token_which_nobody_sees() {
 }
 
 #[test]
+fn nothing_on_this_machine_is_asked_for_through_a_proxy() {
+    // Nobody listens there.
+    let setup = setup(URL).set("GITHUB_TOKEN", TOKEN).set("HTTP_PROXY", "http://127.0.0.1:9").set("NO_PROXY", "example.com");
+    let _server = serve(&setup, repositories(&setup, Some(TOKEN)));
+    setup.start().healthy().logged(CLONED);
+}
+
+#[test]
 fn a_helper_of_the_users_neither_sees_nor_keeps_the_token() {
     let helper =
         "printf '[credential]\\n\\thelper = store\\n' > /home/ansible/.gitconfig; chown 1000:1000 /home/ansible/.gitconfig";

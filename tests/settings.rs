@@ -34,3 +34,14 @@ fn strictness_stops_such_a_start() {
     assert_eq!(status.code(), Some(78), "{log}");
     assert_eq!(log.matches("gantry: error: ").count(), 3, "{log}");
 }
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+    for path in ["/run/pipe", "/dev/zero", "/run"] {
+        let (status, log) = Setup::web(&server("")).set("VSCODE_WEB_TOKEN_FILE", path).before("mkfifo /run/pipe").run();
+        assert_eq!(status.code(), Some(78), "{log}");
+        assert!(log.contains(&format!("VSCODE_WEB_TOKEN_FILE names `{path}`, which cannot be read: is no file")), "{log}");
+    }
+    let container = Setup::web(&server("")).set("EXTRA_CA_FILE", "/run/pipe").before("mkfifo /run/pipe").start().healthy();
+    assert!(container.log().contains("`/run/pipe` cannot be read: is no file"), "{}", container.log());
+}

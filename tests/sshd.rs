@@ -113,6 +113,24 @@ fn other_keys_and_host_keys_stay() {
 }
 
 #[test]
+fn a_file_of_keys_in_any_encoding_stays_as_it_is() {
+    let before = "mkdir -m 700 /home/ansible/.ssh; printf '# J\\303\\266rg, J\\366rg\\n' > /home/ansible/.ssh/authorized_keys\n\
+                  chown -R 1000:1000 /home/ansible/.ssh";
+    let container = setup().before(before).start().healthy();
+    assert_eq!(text(&ssh(&container, "mine", "ansible", "whoami")), "ansible\n", "{}", container.log());
+    container.sh("printf '# J\\303\\266rg, J\\366rg\\n' | cmp -n 13 - /home/ansible/.ssh/authorized_keys");
+}
+
+#[test]
+fn what_is_no_file_is_not_waited_for() {
+    let before =
+        "mkdir -m 700 /home/ansible/.ssh; mkfifo /home/ansible/.ssh/authorized_keys; chown -R 1000:1000 /home/ansible/.ssh";
+    let (status, log) = setup().before(before).run();
+    assert_eq!(status.code(), Some(71), "{log}");
+    assert!(log.contains("`/home/ansible/.ssh/authorized_keys`: is no file"), "{log}");
+}
+
+#[test]
 fn a_link_that_the_user_planted_leads_nowhere() {
     let before = "mkdir -m 700 /opt/roots; ln -s /opt/roots /home/ansible/.ssh";
     let (status, log) = setup().before(before).run();

@@ -160,7 +160,7 @@ fn copy_to(image: &Path, to: &Path) -> io::Result<()> {
     }
     let listener = fs::metadata(image.join("bin/Runner.Listener"))?;
     let source = format!("{} {} {}\n", listener.len(), listener.mtime(), listener.ino());
-    if fs::read_to_string(to.join(SOURCE)).is_ok_and(|found| found == source) {
+    if files::read(&to.join(SOURCE), 1024).is_ok_and(|found| found == source.as_bytes()) {
         return Ok(());
     }
     for entry in fs::read_dir(image)? {

@@ -4,11 +4,9 @@
 
 use super::api;
 use crate::files;
-use nix::fcntl::OFlag;
 use serde_json::{Value, json};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The largest such file.
@@ -41,7 +39,7 @@ impl Records {
     /// Reads the file; what cannot be understood, or is of another list than `list`, is none of ours. (Where the
     /// entrypoint is no more than an ordinary user, jobs can write to it: nobody else is asked with our token.)
     pub(super) fn open(path: PathBuf, list: &str) -> Self {
-        let mut records = read(&path, LARGEST).map(|bytes| parse(&bytes)).unwrap_or_default();
+        let mut records = files::read_no_link(&path, LARGEST).map(|bytes| parse(&bytes)).unwrap_or_default();
         records.retain(|record| record.list == list);
         Self { path, records }
     }
@@ -82,18 +80,6 @@ fn same(a: &Record, b: &Record) -> bool {
     a.list == b.list && a.name == b.name
 }
 
-/// Reads at most `most` bytes of a regular file that is no link.
-pub(super) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("is no file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 fn render(records: &[Record]) -> String {
     let records: Vec<_> = records
         .iter()
@@ -124,7 +110,7 @@ fn parse(bytes: &[u8]) -> Vec<Record> {
 
 /// What `.runner` in `folder` says: id and name.
 pub(super) fn configured(folder: &Path) -> Option<(u64, String)> {
-    api::configured(&read(&folder.join(".runner"), LARGEST).ok()?)
+    api::configured(&files::read_no_link(&folder.join(".runner"), LARGEST).ok()?)
 }
 
 #[cfg(test)]

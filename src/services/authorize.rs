@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// The user's own file, from the home on.
 const OWN: &str = ".ssh/authorized_keys";
+/// More than the keys of any company.
+const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// What sshd is told about keys.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,8 +33,8 @@ pub(super) fn authorize(on: &Surroundings<'_>) -> Result<Keys, Failure> {
     let usual = Keys { files: OWN.to_owned(), strict: true };
     let Some(problem) = refusal(&path, &on.account) else { return Ok(usual) };
     let beside = on.runtime.join("authorized_keys");
-    let text = AuthorizedKeys("").with(&on.settings.ssh.keys);
-    files::write(&beside, text.as_bytes(), 0o644, None)
+    let text = AuthorizedKeys(b"").with(&on.settings.ssh.keys);
+    files::write(&beside, &text, 0o644, None)
         .map_err(|error| Failure::system(format!("to write `{}`", beside.display()), error))?;
     let beside = beside.display().to_string();
     let warning = format!("{problem}, so sshd refuses the keys in `~/{OWN}`; those of AUTHORIZED_KEYS it takes from `{beside}`");
@@ -52,13 +54,13 @@ fn write(on: &Surroundings<'_>, path: &Path) -> Result<(), Failure> {
         fs::create_dir(folder).map_err(refused)?;
     }
     fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(refused)?;
-    let before = match fs::read_to_string(path) {
+    let before = match files::read(path, LARGEST) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(refused(error)),
     };
     let text = AuthorizedKeys(&before).with(&on.settings.ssh.keys);
-    files::write(path, text.as_bytes(), 0o600, None).map_err(refused)
+    files::write(path, &text, 0o600, None).map_err(refused)
 }
 
 /// Why sshd with `StrictModes` would refuse the keys in `path`: by its own rule, which is that nobody but the user

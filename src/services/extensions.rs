@@ -11,6 +11,8 @@ use std::path::Path;
 
 /// The list that the servers keep of what is installed.
 const LIST: &str = "extensions.json";
+/// More than any such list.
+const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Makes the extensions of `baked` available in `own`; what goes wrong is told and prevents nothing.
 pub(super) fn offer(baked: &Path, own: &Path) -> Vec<String> {
@@ -38,7 +40,11 @@ fn link(baked: &Path, own: &Path) -> io::Result<()> {
     }
     let Ok(offered) = fs::read_to_string(baked.join(LIST)) else { return Ok(()) };
     let list = own.join(LIST);
-    let before = fs::read_to_string(&list).unwrap_or_default();
+    // What cannot be read, or is no text, is somebody's all the same: it is not replaced.
+    let before = match crate::files::read(&list, LARGEST) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => String::from_utf8(read?).map_err(io::Error::other)?,
+    };
     let merged = merge(&before, &offered, |folder| own.join(folder).exists());
     if merged == before { Ok(()) } else { crate::files::write(&list, merged.as_bytes(), 0o644, None) }
 }

@@ -8,34 +8,37 @@ use std::path::PathBuf;
 const BEGIN: &str = "# BEGIN gantry: from AUTHORIZED_KEYS, replaced at every start";
 const END: &str = "# END gantry";
 
-/// The content of an `authorized_keys` file.
-pub(super) struct AuthorizedKeys<'a>(pub(super) &'a str);
+/// The content of an `authorized_keys` file: bytes, as the comments in it may be in any encoding.
+pub(super) struct AuthorizedKeys<'a>(pub(super) &'a [u8]);
 
 impl AuthorizedKeys<'_> {
     /// The same content with `keys` as the marked block, in place of the one that may be there.
-    pub(super) fn with(&self, keys: &[AuthorizedKey]) -> String {
-        let mut text = String::new();
-        let mut line_by_line = |line: &str| {
-            text.push_str(line);
-            text.push('\n');
+    pub(super) fn with(&self, keys: &[AuthorizedKey]) -> Vec<u8> {
+        let (begin, end) = (BEGIN.as_bytes(), END.as_bytes());
+        let mut text = Vec::with_capacity(self.0.len());
+        let mut line_by_line = |line: &[u8]| {
+            text.extend(line);
+            text.push(b'\n');
         };
+        let whole = self.0.strip_suffix(b"\n").unwrap_or(self.0);
+        let lines = || whole.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        // A block that is not ended (somebody edited it) is not taken for the rest of the file.
+        let last_end = lines().enumerate().filter(|(_, line)| *line == end).map(|(index, _)| index).last();
         let mut ours = false;
-        let lines: Vec<_> = self.0.lines().collect();
-        for (index, line) in lines.iter().enumerate() {
-            // A block that is not ended (somebody edited it) is not taken for the rest of the file.
-            if *line == BEGIN && lines[index..].contains(&END) {
+        for (index, line) in lines().enumerate().filter(|_| !self.0.is_empty()) {
+            if line == begin && last_end.is_some_and(|last| index < last) {
                 ours = true;
             }
-            if !ours && *line != BEGIN {
+            if !ours && line != begin {
                 line_by_line(line);
             }
-            if *line == END {
+            if line == end {
                 ours = false;
             }
         }
-        line_by_line(BEGIN);
-        keys.iter().for_each(|key| line_by_line(key.line()));
-        line_by_line(END);
+        line_by_line(begin);
+        keys.iter().for_each(|key| line_by_line(key.line().as_bytes()));
+        line_by_line(end);
         text
     }
 }
@@ -125,6 +128,11 @@ mod tests {
         lines.iter().map(|line| AuthorizedKey::for_test(line)).collect()
     }
 
+    /// The content `before` with the key `new`.
+    fn with(before: &str) -> String {
+        String::from_utf8(AuthorizedKeys(before.as_bytes()).with(&keys(&["new"]))).expect("text stays text")
+    }
+
     #[test]
     fn only_the_marked_block_is_replaced() {
         let block = |key: &str| format!("{BEGIN}\n{key}\n{END}\n");
@@ -138,9 +146,9 @@ mod tests {
             (format!("{END}\nkept\n"), format!("{END}\nkept\n{}", block("new"))),
         ];
         for (before, after) in table {
-            let found = AuthorizedKeys(&before).with(&keys(&["new"]));
+            let found = with(&before);
             assert_eq!(found, after, "{before:?}");
-            assert_eq!(AuthorizedKeys(&found).with(&keys(&["new"])), found, "a second start changes nothing");
+            assert_eq!(with(&found), found, "a second start changes nothing");
         }
     }
 
@@ -174,8 +182,8 @@ mod tests {
             before in prop::collection::vec(prop_oneof![Just(BEGIN.to_owned()), Just(END.to_owned()), "[^\r\n]{0,6}"], 0..8),
         ) {
             let text: String = before.iter().flat_map(|line| [line, "\n"]).collect();
-            let once = AuthorizedKeys(&text).with(&keys(&["new"]));
-            prop_assert_eq!(AuthorizedKeys(&once).with(&keys(&["new"])), once.clone());
+            let once = with(&text);
+            prop_assert_eq!(with(&once), once.clone());
             let block = format!("{BEGIN}\nnew\n{END}\n");
             prop_assert!(once.ends_with(&block));
             // What no mark stands before is nobody's but the user's.

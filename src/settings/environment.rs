@@ -24,6 +24,9 @@ const COMMON: &[&str] = &[
 /// Proxies, in upper case; programs differ in which case they read.
 const PROXIES: &[&str] = &["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
 
+/// Hosts that are this machine.
+const LOCAL: &str = "localhost,127.0.0.1,127.0.0.0/8,::1";
+
 /// What belongs to the process that the container engine started, and to nobody else.
 const OWN: &[&str] = &[
     "BASH_ENV",
@@ -74,9 +77,20 @@ pub(super) fn job(environment: &[(OsString, OsString)]) -> Environment {
     select(environment, is_common)
 }
 
-/// What a program finds that only fetches something.
+/// What a program finds that only fetches something. What is on this machine is never asked for by way of a proxy:
+/// tokens may go there by plain `http`, as nobody can listen.
 pub(super) fn fetch(environment: &[(OsString, OsString)]) -> Environment {
-    select(environment, is_common)
+    let mut selected = select(environment, is_common);
+    for name in ["NO_PROXY", "no_proxy"] {
+        match selected.iter_mut().find(|(other, _)| other == name) {
+            Some((_, value)) if value.is_empty() => *value = LOCAL.into(),
+            // `*` means everybody only where it stands alone.
+            Some((_, value)) if value != "*" => value.push(format!(",{LOCAL}")),
+            Some(_) => {}
+            None => selected.push((name.into(), LOCAL.into())),
+        }
+    }
+    selected
 }
 
 fn select(environment: &[(OsString, OsString)], wanted: fn(&str) -> bool) -> Environment {
@@ -119,7 +133,7 @@ fn for_sessions(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{for_sessions, is_common, job, session};
+    use super::{LOCAL, fetch, for_sessions, is_common, job, session};
     use std::ffi::OsString;
 
     #[test]
@@ -159,6 +173,23 @@ mod tests {
         ];
         for (name, in_sessions, in_jobs) in table {
             assert_eq!((for_sessions(name), is_common(name)), (in_sessions, in_jobs), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_this_machine_is_fetched_without_a_proxy() {
+        let table = [
+            (vec![], LOCAL.to_owned()),
+            (vec![("NO_PROXY", "")], LOCAL.to_owned()),
+            (vec![("no_proxy", "*")], "*".to_owned()),
+            (vec![("NO_PROXY", "a,b")], format!("a,b,{LOCAL}")),
+        ];
+        for (environment, expected) in table {
+            let environment: Vec<_> = environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
+            let mut found = fetch(&environment);
+            found.sort();
+            let expected = [("NO_PROXY", &expected), ("no_proxy", &expected)];
+            assert_eq!(found, expected.map(|(name, value)| (name.into(), value.into())));
         }
     }
 

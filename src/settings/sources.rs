@@ -4,13 +4,14 @@
 use super::secret::{Secret, Secrets};
 use super::table::is_secret;
 use crate::failure::Failure;
+use crate::files;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::Uid;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
-use std::io::Read as _;
+use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 /// The descriptor of the sealed secrets, set for the re-executed entrypoint and its workers alone.
 const SEALED: &str = Secrets::VARIABLE;
@@ -116,16 +117,9 @@ impl Sources {
             (None, Some(Err(_))) => return Err(format!("{variable} is not UTF-8")),
             (None, Some(Ok(path))) => path,
         };
-        let read = || {
-            let mut text = String::new();
-            File::open(&path)?.take(LARGEST_SECRET + 1).read_to_string(&mut text)?;
-            std::io::Result::Ok(text)
-        };
-        match read() {
+        let read = files::read(Path::new(&path), LARGEST_SECRET);
+        match read.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
             Err(error) => Err(format!("{variable} names `{path}`, which cannot be read: {error}")),
-            Ok(text) if text.len() as u64 > LARGEST_SECRET => {
-                Err(format!("{variable} names `{path}`, which is no secret: too large"))
-            }
             Ok(text) if text.trim().is_empty() => Err(format!("{variable} names `{path}`, which is empty")),
             Ok(text) => Ok(Some(clean(&text))),
         }

@@ -217,19 +217,24 @@ fn who_may_use_the_web_server() {
     assert!(matches!(auth(&[("VSCODE_WEB_TOKEN", "0123-abc_")]), Ok(WebAuth::Token(token)) if token.expose() == "0123-abc_"));
     assert!(matches!(auth(&[("CODER_AGENT_TOKEN", "x"), CODER]), Ok(WebAuth::Nobody)));
     let web = ("VSCODE_WEB", "1");
+    let empty = std::env::temp_dir().join(format!("entrypoint-empty-{}", std::process::id()));
+    std::fs::write(&empty, " \n").expect("an empty file");
+    let empty = empty.to_str().expect("UTF-8");
     let table = [
         (vec![web, ("VSCODE_WEB_AUTH", "none"), ("VSCODE_WEB_TOKEN", "01234567")], "leave one of them out"),
         (vec![web, ("VSCODE_WEB_TOKEN", "01234567"), ("VSCODE_WEB_TOKEN_FILE", "/x")], "are both set"),
         (vec![web, ("VSCODE_WEB_TOKEN", "{\"VSCODE_WEB_TOKEN\":\"01234567\"}")], "is a JSON object"),
         (vec![web, ("VSCODE_WEB_TOKEN", "short")], "is shorter than 8"),
         (vec![web, ("VSCODE_WEB_TOKEN_FILE", "/nonexistent")], "`/nonexistent`, which cannot be read"),
-        (vec![web, ("VSCODE_WEB_TOKEN_FILE", "/dev/null")], "`/dev/null`, which is empty"),
-        (vec![web, ("VSCODE_WEB_TOKEN_FILE", "/dev/zero")], "`/dev/zero`, which is no secret"),
+        (vec![web, ("VSCODE_WEB_TOKEN_FILE", empty)], "`, which is empty"),
+        (vec![web, ("VSCODE_WEB_TOKEN_FILE", "/dev/zero")], "`/dev/zero`, which cannot be read: is no file"),
+        (vec![web, ("VSCODE_WEB_TOKEN_FILE", "/proc/kallsyms")], "is larger than 65536 bytes"),
     ];
     for (variables, expected) in table {
         let problems = problems(&variables);
         assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}");
     }
+    std::fs::remove_file(empty).expect("it is there");
 }
 
 #[test]
