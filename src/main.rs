@@ -2,9 +2,6 @@
 //!
 //! Settings → services → supervisor → exit code.
 
-// Parts that are about to be used.
-#![allow(dead_code, unused_imports)]
-
 mod access;
 mod account;
 mod certificates;

@@ -75,8 +75,6 @@ pub(crate) enum Stream {
     /// To the entrypoint's own.
     #[default]
     Inherited,
-    /// Nowhere.
-    Null,
     /// To whoever starts the program.
     Piped,
 }
@@ -113,7 +111,6 @@ pub(crate) struct Spawned {
 pub(crate) fn spawn(program: &Program, streams: Streams, handed: &[Handed<'_>]) -> io::Result<Spawned> {
     let stream = |stream| match stream {
         Stream::Inherited => Stdio::inherit(),
-        Stream::Null => Stdio::null(),
         Stream::Piped => Stdio::piped(),
     };
     let mut command = Command::new(&program.path);

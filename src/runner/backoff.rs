@@ -17,11 +17,6 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// How many there were.
-    pub(super) fn failures(&self) -> u32 {
-        self.failures
-    }
-
     /// It has run for `up`.
     pub(super) fn ran(&mut self, up: Duration) {
         if up >= STABLE {

@@ -17,7 +17,7 @@ mod record;
 mod register;
 mod serve;
 
-use crate::account::{Account, WORKSPACE_USER};
+use crate::account::Account;
 use crate::failure::{Failure, UNAVAILABLE, USAGE};
 use crate::places;
 use crate::settings::{self, Settings, Sources};

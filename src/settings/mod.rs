@@ -17,9 +17,7 @@ mod target;
 mod url;
 
 pub(crate) use keys::AuthorizedKey;
-pub(crate) use model::{
-    Coder, Credentials, Disabled, Environment, Repository, Runner, RunnerTarget, Scope, Settings, Ssh, Tunnel, Web, WebAuth,
-};
+pub(crate) use model::{Credentials, Disabled, Environment, Repository, Runner, RunnerTarget, Scope, Settings, WebAuth};
 pub(crate) use secret::{Secret, Secrets};
 pub(crate) use sources::{Sources, hide};
 pub(crate) use table::{Group, VARIABLES, Variable};

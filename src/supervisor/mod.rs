@@ -16,7 +16,7 @@ mod telling;
 
 pub(crate) use events::{Policy, Restart, Role};
 pub(crate) use ports::listening;
-pub(crate) use service::{Probe, Seen, Service, Shown, Step, Watch};
+pub(crate) use service::{Probe, Seen, Service, Shown, Step};
 pub(crate) use state::side_share;
 
 use crate::account::Account;

@@ -8,10 +8,10 @@
 mod report;
 mod runtime;
 
-pub(crate) use report::{LEVELS, Report, Told, VARIABLE as REPORT};
-pub(crate) use runtime::{Finished, Runtime, Stopped, Trouble, ended};
+pub(crate) use report::{Report, Told, VARIABLE as REPORT};
+pub(crate) use runtime::{Runtime, Stopped, Trouble, ended};
 
-use crate::failure::{Failure, USAGE};
+use crate::failure::Failure;
 use crate::process::Program;
 use crate::services;
 use crate::settings::{Settings, Sources};
