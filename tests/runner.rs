@@ -361,6 +361,21 @@ fn a_runner_whose_folder_is_read_only_works_in_a_copy() {
     online(&container, &github, &["fixed"]);
     leaves(container, &github);
 
+    // An ephemeral one empties the folder for each job, and neither itself nor what a volume has is in the way.
+    let (setup, github) = with_pat();
+    let found = "install -d -m 700 /run/volume/lost+found; touch /run/volume/lost+found/1";
+    let setup = setup.before(read_only).before(volume).before(found).set("GITHUB_RUNNER_WORKDIR", "/run/volume");
+    let container = setup.set("GITHUB_RUNNER_EPHEMERAL", "1").start().healthy();
+    container.logged("it runs from `/run/volume/.actions-runner`");
+    for id in [21, 22] {
+        container.until("a runner", |_| (github.runners().first().is_some_and(|r| r.id == id && r.online)).then_some(()));
+        github.job("fixed", "build");
+        container.until("the job", |container| status(container).contains("runs job build").then_some(()));
+        github.finish("fixed");
+    }
+    container.until("a third runner", |_| (github.runners().first().is_some_and(|r| r.id == 23 && r.online)).then_some(()));
+    leaves(container, &github);
+
     // Where nothing can be executed, nothing is copied to.
     let (setup, _github) = with_pat();
     let noexec = "mount -o remount,noexec /tmp; mount --bind /home/runner /home/runner; mount -o remount,bind,ro /home/runner";

@@ -42,7 +42,7 @@ fn a_running_job_may_end_first() {
 #[test]
 fn a_job_that_does_not_end_is_cancelled_and_the_runner_removed() {
     let (setup, github) = with_pat();
-    let container = setup.start().healthy();
+    let container = setup.set("RUNNER_DEBUG", "1").start().healthy();
     online(&container, &github, &["fixed"]);
     github.job("fixed", "build");
     container.until("the job", |container| status(container).contains("runs job build").then_some(()));
@@ -50,6 +50,8 @@ fn a_job_that_does_not_end_is_cancelled_and_the_runner_removed() {
     for text in ["a job is running: it has", "the running job is cancelled", "removed `fixed` (id 21) from GitHub"] {
         assert!(log.contains(text), "{text}: {log}");
     }
+    // That is the listener's business, which knows how to ask a job.
+    assert!(log.contains("the step is cancelled") && !log.contains("the step is terminated"), "{log}");
 }
 
 #[test]

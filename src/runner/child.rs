@@ -3,7 +3,7 @@
 use crate::process::{End, Program, Stream, Streams, spawn};
 use crate::worker::{self, Runtime};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -62,6 +62,14 @@ impl Child {
     pub(super) fn signal(&self, signal: Signal) {
         // Nobody left in it: just what is wanted.
         let _ = killpg(self.pid, signal);
+    }
+
+    /// Asks it to end, and nobody else: what it has started is its own business.
+    pub(super) fn ask(&self) {
+        if self.end.is_none() {
+            // It has just ended: just what is wanted.
+            let _ = kill(self.pid, Signal::SIGTERM);
+        }
     }
 
     /// Kills its group and waits for its end.

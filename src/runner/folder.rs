@@ -19,6 +19,10 @@ const CONFIGURATION: [&str; 5] =
     [".runner", ".credentials", ".credentials_rsaparams", ".runner_migrated", ".credentials_migrated"];
 /// What of the image's folder is not copied: linked instead, or the runner's own.
 const NOT_COPIED: [&str; 3] = ["externals", "_work", "_diag"];
+/// A copy of the runner in the work folder.
+const COPY: &str = ".actions-runner";
+/// What stays in the work folder: that copy, and what a volume has by itself.
+const KEPT: [&str; 2] = [COPY, "lost+found"];
 /// Says what a copy was made from.
 const SOURCE: &str = ".copied-from";
 
@@ -106,6 +110,9 @@ impl Folder {
         let clean = || {
             for entry in fs::read_dir(&work)? {
                 let entry = entry?;
+                if KEPT.iter().any(|kept| entry.file_name() == *kept) {
+                    continue;
+                }
                 if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
             }
             io::Result::Ok(())
@@ -135,7 +142,7 @@ fn account_does<T>(account: &Account, work: impl FnOnce() -> io::Result<T>) -> R
 /// Copies the runner to the first folder that it can be executed from.
 fn copy(account: &Account, image: &Path, work: Option<&Path>) -> Result<PathBuf, Trouble> {
     let home = account.home.join("actions-runner");
-    let beside = work.filter(|work| work.is_absolute()).map(|work| work.join(".actions-runner"));
+    let beside = work.filter(|work| work.is_absolute()).map(|work| work.join(COPY));
     let candidates = [beside, Some(home), Some(places::runner_copy(account.uid))];
     let mut problems = Vec::new();
     for candidate in candidates.into_iter().flatten() {

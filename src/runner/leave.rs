@@ -56,7 +56,7 @@ impl Keeper<'_> {
 
     /// Ends what an earlier worker of this container has left running.
     fn end_group(&self, record: &Record) {
-        let Some(group) = record.group.filter(|_| record.life == life()).map(Pid::from_raw) else { return };
+        let Some(group) = record.group.filter(|_| record.life != 0 && record.life == life()).map(Pid::from_raw) else { return };
         if group != getpgrp() && self.listener.is_none() && alive(group.as_raw(), self.account.uid.as_raw()) {
             // It has just ended: just what is wanted.
             let _ = killpg(group, Signal::SIGKILL);
@@ -243,7 +243,7 @@ impl Keeper<'_> {
             if self.working {
                 runtime.report.warning("the running job is cancelled");
             }
-            listener.signal(Signal::SIGTERM);
+            listener.ask();
         }
     }
 

@@ -12,7 +12,7 @@ use nix::unistd::{Pid, Uid};
 use std::fs;
 use std::time::Instant;
 
-/// When PID 1 was started, in the kernel's ticks: what tells one life of a container from the next.
+/// When PID 1 was started, in the kernel's ticks: what tells one life of a container from the next. 0: it is hidden.
 pub(super) fn life() -> u64 {
     stat(1).and_then(|stat| stat.get(19)?.parse().ok()).unwrap_or_default()
 }
@@ -66,7 +66,8 @@ impl Keeper<'_> {
             self.listener = Some(child);
             self.working = false;
             runtime.report.doing("connects");
-            self.put(&record)?;
+            // A record without the group is a good one as well, and the listener is not to be left alone for it.
+            let _ = self.put(&record);
             let began = Instant::now();
             let (end, worked) = self.watch(runtime)?;
             let up = began.elapsed();

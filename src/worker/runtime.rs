@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// The most that is kept of a program's output, in bytes.
 const MOST_KEPT: usize = 4 * 1024 * 1024;
 
+/// How often is read in a row.
+const MOST_IN_A_ROW: u32 = 64;
+
 /// The worker was asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stopped;
@@ -225,17 +228,34 @@ impl<R: Read + AsFd> Kept<R> {
 
     fn read(&mut self) {
         let mut buffer = [0; 16 * 1024];
-        while let Some(stream) = &mut self.stream {
+        // As much as the largest pipe holds, and then the signals' turn: somebody may write for ever.
+        for _ in 0..MOST_IN_A_ROW {
+            let Some(stream) = &mut self.stream else { return };
             match stream.read(&mut buffer) {
                 Ok(0) => self.stream = None,
                 Ok(read) => {
                     let room = MOST_KEPT.saturating_sub(self.bytes.len());
-                    self.bytes.extend(&buffer[..read.min(room)]);
+                    self.bytes.extend(buffer.iter().take(read.min(room)));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => self.stream = None,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kept, MOST_KEPT};
+    use std::fs::File;
+
+    #[test]
+    fn who_writes_for_ever_does_not_keep_the_worker_from_everything_else() {
+        let mut kept = Kept::new(File::open("/dev/zero").ok());
+        for _ in 0..10 {
+            kept.read();
+        }
+        assert!(kept.stream.is_some() && kept.bytes.len() == MOST_KEPT);
     }
 }

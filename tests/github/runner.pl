@@ -92,17 +92,19 @@ my $socket = connected();
 my ($job, $running);
 
 sub end_job {
+    my ($by_force) = @_;
     return unless $job;
-    kill 'KILL', $job;
+    kill 'KILL', $job if $by_force;
     waitpid $job, 0;
     $job = undef;
 }
 
-# SIGTERM cancels the job; there is no drain.
+# SIGTERM cancels the job; there is no drain. The job itself is asked by SIGINT.
 $SIG{TERM} = $SIG{INT} = sub {
     print "Exiting...\n";
     if (-e "$ENV{HOME}/stubborn") { sleep 1000 while 1 }
-    if ($job) { end_job(); print "Job $running completed with result: Canceled\n"; }
+    # By way of the worker, which takes a moment.
+    if ($job) { select undef, undef, undef, 0.5; kill 'INT', $job; end_job(0); print "Job $running completed with result: Canceled\n"; }
     exit 0;
 };
 
@@ -128,10 +130,11 @@ while (my $line = <$socket>) {
             $SIG{TERM} = $SIG{INT} = 'DEFAULT';
             close $socket;
             $ENV{RUNNER_TRACKING_ID} = 'github_1';
-            exec 'sh', '-c', 'env > _work/environment; setsid sleep 2000 & id -u > _work/user; sleep 1000';
+            exec 'sh', '-c', 'trap "echo the step is cancelled; exit" INT; trap "echo the step is terminated" TERM;
+                env > _work/environment; setsid sleep 2000 & id -u > _work/user; while :; do sleep 0.1; done';
         }
     } elsif ($line eq 'finish') {
-        end_job();
+        end_job(1);
         print "2026-11-21 12:00:00Z: Job $running completed with result: Succeeded\n";
         print $socket "done\n";
         if (-e '.ephemeral') { unlink '.runner', '.credentials', '.credentials_rsaparams', '.ephemeral'; exit 0 }
