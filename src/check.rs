@@ -18,8 +18,9 @@ type Part = (&'static str, Vec<(&'static str, String)>);
 pub(crate) fn check(log: &Log) -> Result<u8, Failure> {
     let sources = Sources::plain();
     let settings = Settings::read_strictly(&sources)?;
-    services::available(&settings)?;
+    // First, since a name that is nearly right may be all that is wrong.
     settings.say(log);
+    services::available(&settings)?;
     let user = if sources.is_root() { WORKSPACE_USER.to_owned() } else { Uid::effective().to_string() };
     let parts = plan(&settings, &user);
     log.answer(&match log_format() {

@@ -58,11 +58,32 @@ impl Command {
             [prompt] if let Some(prompt) = Prompt::parse(prompt) => Ok(Self::Answer(prompt)),
             ["--help" | "-h" | "help"] => Ok(Self::Help),
             ["--version" | "-V"] => Ok(Self::Version),
+            [command, ..] if let Some(usage) = usage(command) => Err(Failure::new(
+                USAGE,
+                format!("`{}` cannot be understood: `entrypoint {usage}` is how it goes", arguments.join(" ")),
+            )
+            .hint("`entrypoint status` lists the services, `entrypoint --help` the commands")),
             _ => Err(Failure::new(USAGE, format!("`{}` is no command of the entrypoint", arguments.join(" ")))
                 .hint("without a command it runs the workspace; `entrypoint --help` lists the commands")
                 .hint("another program instead of the workspace: `docker run --entrypoint PROGRAM …`")),
         }
     }
+}
+
+/// How the command called `name` is used, where there is one.
+fn usage(name: &str) -> Option<&'static str> {
+    let commands = [
+        ("check", "check"),
+        ("healthcheck", "healthcheck"),
+        ("status", "status [--json]"),
+        ("start", "start SERVICE"),
+        ("stop", "stop SERVICE"),
+        ("restart", "restart SERVICE"),
+        ("logs", "logs [-f] SERVICE"),
+        ("web-url", "web-url"),
+        ("persist", "persist [FOLDER]"),
+    ];
+    commands.into_iter().find(|(command, _)| *command == name).map(|(_, usage)| usage)
 }
 
 /// `--version`

@@ -32,6 +32,32 @@ fn another_program_is_not_swallowed() {
 }
 
 #[test]
+fn a_command_that_lacks_something_is_told_how_it_goes() {
+    let table: [(&[&str], &str); 4] = [
+        (&["logs"], "`entrypoint logs [-f] SERVICE`"),
+        (&["restart"], "`entrypoint restart SERVICE`"),
+        (&["check", "--json"], "`entrypoint check`"),
+        (&["status", "web"], "`entrypoint status [--json]`"),
+    ];
+    for (arguments, expected) in table {
+        let output = entrypoint(arguments, &[]);
+        assert_eq!(code(&output), 64);
+        assert!(errors(&output).contains(expected) && errors(&output).contains("lists the services"), "{}", errors(&output));
+    }
+}
+
+#[test]
+fn a_variable_that_is_nearly_right_is_said_before_what_follows_from_it() {
+    for arguments in [&["check"][..], &[]] {
+        let output = entrypoint(arguments, &[("AUTHORIZED_KEYS_FILE", "/run/keys"), ("GITHUB_RUNNER_TOKN", "canary")]);
+        let text = errors(&output);
+        assert_eq!(code(&output), 69, "{text}");
+        assert!(text.starts_with("gantry: warning: AUTHORIZED_KEYS_FILE is set and means nothing"), "{text}");
+        assert!(text.contains("warning: GITHUB_RUNNER_TOKN is set") && !text.contains("canary"), "{text}");
+    }
+}
+
+#[test]
 fn what_this_image_does_not_have_is_an_exit_with_what_works() {
     let table: [(&[(&str, &str)], &str); 2] = [
         (&[], "this image has no `/usr/local/bin/code`"),

@@ -145,6 +145,11 @@ fn a_refusal_is_explained_and_ends_nothing() {
         assert!(log.contains("is not cloned") && log.contains(expected) && log.contains("given up on"), "{log}");
         assert!(!log.contains("ghp_") && !log.contains("tries again in"), "{log}");
         assert!(server.asked().len() <= 3, "{:?}", server.asked());
+        // Why it failed is not lost in what followed from it, and it does nothing any more.
+        let status = container.sh("/mnt/entrypoint status");
+        let said = |start: &str| status.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+        assert!(said("repository: last error").contains(expected), "{status}");
+        assert!(said("repository ").contains("failed") && said("repository ").ends_with('-'), "{status}");
         let (status, log) = container.stop();
         assert_eq!(status.code(), Some(0), "{log}");
     }

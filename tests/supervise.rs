@@ -276,6 +276,27 @@ fn an_arbitrary_user_runs_the_web_server() {
 }
 
 #[test]
+fn an_empty_volume_in_place_of_the_home_is_the_users() {
+    let mount = "mount -t tmpfs -o mode=0755 tmpfs /home/ansible";
+    let container = Setup::web(&server("")).before(mount).start().healthy();
+    assert_eq!(container.sh("stat -c '%U %a' /home/ansible").trim(), "ansible 700");
+    let (status, log) = container.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    // What somebody has put there stays theirs.
+    let (status, log) = Setup::web(&server("")).before(&format!("{mount}; touch /home/ansible/theirs")).run();
+    assert_eq!(status.code(), Some(71), "{log}");
+}
+
+#[test]
+fn root_without_its_rights_is_told_so() {
+    let launch = "cd /; exec setpriv --bounding-set=-setuid,-setgid ENTRYPOINT";
+    let (status, log) = Setup::web(&server("")).launch(launch).run();
+    assert_eq!(status.code(), Some(71), "{log}");
+    assert!(log.contains("root needs the right to act as `ansible`: EPERM") && log.contains("`--user 1000`"), "{log}");
+    assert!(!log.contains("cannot be written to"), "{log}");
+}
+
+#[test]
 fn folders_that_cannot_be_written_to_are_all_named() {
     let read_only = "mount -o remount,ro /home; mount -o remount,ro /tmp";
     let (status, log) = Setup::web(&server("")).before(read_only).run();
@@ -284,6 +305,9 @@ fn folders_that_cannot_be_written_to_are_all_named() {
     {
         assert!(log.contains(text), "{text}: {log}");
     }
+    let (status, log) = Setup::web(&server("")).before("mount -o remount,ro /home").run();
+    assert_eq!(status.code(), Some(71), "{log}");
+    assert!(log.contains("a volume at `/home/ansible` that uid 1000 may write to") && !log.contains("read-only root"), "{log}");
     let (status, log) = Setup::web(&server("")).before("mount -o remount,ro /run").run();
     assert_eq!(status.code(), Some(71), "{log}");
     assert!(log.contains("`/run/gantry`") && log.contains("--tmpfs /run"), "{log}");

@@ -81,7 +81,8 @@ fn settled(order: Order, service: &str) -> Result<Option<String>, Failure> {
 /// Whether `phase` is what was wanted or a failure; none: it is on its way.
 fn outcome(order: Order, phase: &str) -> Option<bool> {
     match (order, phase) {
-        (Order::Start | Order::Restart, "ready" | "done") | (Order::Stop, "stopped" | "done" | "failed" | "idle") => Some(true),
+        (Order::Start | Order::Restart, "ready" | "running" | "done") => Some(true),
+        (Order::Stop, "stopped" | "done" | "failed" | "idle") => Some(true),
         (Order::Start | Order::Restart, "pausing" | "failed" | "stopped" | "idle") => Some(false),
         _ => None,
     }
@@ -96,6 +97,7 @@ mod tests {
         let table = [
             (Order::Start, "starting", None),
             (Order::Start, "ready", Some(true)),
+            (Order::Start, "running", Some(true)),
             (Order::Start, "pausing", Some(false)),
             (Order::Restart, "stopping", None),
             (Order::Restart, "done", Some(true)),

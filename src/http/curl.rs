@@ -125,8 +125,9 @@ pub(super) fn explain(code: u8, errors: &[u8]) -> Error {
     let said = if said.is_empty() { format!("curl ended with code {code}") } else { said.to_owned() };
     match code {
         28 => Error::TimedOut,
+        60 => Error::Tls(format!("{said} (EXTRA_CA_FILE names certificates to trust beside the image's)")),
         63 => Error::TooLarge,
-        35 | 51 | 53 | 54 | 58 | 59 | 60 | 64 | 66 | 77 | 80 | 82 | 83 | 90 | 91 => Error::Tls(said),
+        35 | 51 | 53 | 54 | 58 | 59 | 64 | 66 | 77 | 80 | 82 | 83 | 90 | 91 => Error::Tls(said),
         1..=4 | 23 | 26 | 27 | 41 | 43 | 48 => Error::NotAsked(said),
         _ => Error::Unreachable(said),
     }
@@ -191,7 +192,8 @@ mod tests {
         assert_eq!(explain(63, b""), Error::TooLarge);
         let refused = explain(7, b"Warning: x\ncurl: (7) Failed to connect to a port 1\n");
         assert_eq!(refused, Error::Unreachable("Failed to connect to a port 1".into()));
-        assert_eq!(explain(60, b"curl: (60) SSL certificate problem: x"), Error::Tls("SSL certificate problem: x".into()));
+        let untrusted = explain(60, b"curl: (60) SSL certificate problem: x").to_string();
+        assert!(untrusted.starts_with("SSL certificate problem: x (EXTRA_CA_FILE "), "{untrusted}");
         assert_eq!(explain(3, b""), Error::NotAsked("curl ended with code 3".into()));
     }
 

@@ -10,7 +10,7 @@ mod tree;
 mod volume;
 
 pub(crate) use host_keys::HostKeys;
-pub(crate) use volume::claim;
+pub(crate) use volume::{adopt_home, claim};
 
 use crate::account::Account;
 use crate::failure::{Failure, SYSTEM};
@@ -63,6 +63,13 @@ pub(crate) fn keep(volume: &Path, account: &Account, log: &Log) -> bool {
         return false;
     }
     let mounts = tree::mounts();
+    if !on_volume(&volume, &mounts) {
+        let volume = volume.display();
+        say(
+            "warning",
+            &format!("PERSIST_DIR: no volume is mounted at or above `{volume}`: what is kept there goes with the container"),
+        );
+    }
     let mut kept = 0;
     for (name, kind) in KEPT {
         let places = Places { home: account.home.join(name), volume: volume.join(name), kind, mounts: &mounts };
@@ -106,6 +113,12 @@ fn normal(path: &Path) -> PathBuf {
     path.components().filter(|component| *component != Component::CurDir).collect()
 }
 
+/// Whether `path` lies in one of `mounts` that is not the container's own root.
+fn on_volume(path: &Path, mounts: &[PathBuf]) -> bool {
+    let root = Path::new("/");
+    path.ancestors().take_while(|above| *above != root).any(|above| mounts.iter().any(|mount| mount == above))
+}
+
 /// Why `volume` cannot hold what is kept of `home`.
 fn unsuitable(volume: &Path, home: &Path) -> Option<String> {
     if !volume.is_absolute() {
@@ -138,8 +151,18 @@ pub(crate) fn by_hand(folder: Option<PathBuf>, log: &Log) -> Result<u8, Failure>
 
 #[cfg(test)]
 mod tests {
-    use super::{normal, unsuitable};
-    use std::path::Path;
+    use super::{normal, on_volume, unsuitable};
+    use std::path::{Path, PathBuf};
+
+    #[test]
+    fn a_folder_is_on_a_volume_or_in_the_container() {
+        let mounts = ["/", "/proc", "/work", "/etc/hosts"].map(PathBuf::from);
+        for (path, expected) in
+            [("/work", true), ("/work/home/x", true), ("/workspace", false), ("/data", false), ("/etc/x", false), ("/", false)]
+        {
+            assert_eq!(on_volume(Path::new(path), &mounts), expected, "{path}");
+        }
+    }
 
     #[test]
     fn volumes_that_cannot_be() {

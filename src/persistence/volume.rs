@@ -55,6 +55,14 @@ pub(crate) fn claim(path: &Path, account: &Account, mode: u32) -> Result<(), Str
     private.map_err(|failure| failure.problems.concat())
 }
 
+/// Gives the user the home where an empty volume of root's is mounted in its place.
+pub(crate) fn adopt_home(account: &Account) {
+    if Uid::effective().is_root() && !account.uid.is_root() && fs::metadata(&account.home).is_ok_and(|found| found.uid() == 0) {
+        // Whether that was enough is looked at next.
+        let _ = give(&account.home, account, 0o700);
+    }
+}
+
 fn writable(path: &Path, account: &Account) -> bool {
     path.is_dir() && account.act(|| files::writable(path).map_err(|error| Failure::system("", error))).is_ok()
 }

@@ -51,9 +51,15 @@ pub(super) fn explain(said: &str, wanted: &Repository) -> Verdict {
                  repository, a classic one `repo`; where the organisation has single sign-on, the token must be authorised for it): {told}"
             ),
             (false, true) => format!("there is no such repository: {told}"),
-            (false, false) => format!(
-                "it is private or not there, and there is no GITHUB_TOKEN for it (fine-grained: Contents → Read; classic: `repo`): {told}"
-            ),
+            (false, false) => {
+                // One that is set may have been held back.
+                let kept =
+                    if wanted.url.starts_with("http://") { "; beyond loopback it is sent by `https://` alone" } else { "" };
+                format!(
+                    "it is private or not there, and there is no GITHUB_TOKEN for it (fine-grained: Contents → Read; classic: \
+                     `repo`{kept}): {told}"
+                )
+            }
         });
     }
     if has(&HERE) {

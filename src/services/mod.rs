@@ -122,6 +122,12 @@ fn starts() -> Vec<String> {
 
 /// Checks that the folders that programs write to can be written to, and names all that cannot.
 fn writable(account: &Account) -> Result<(), Failure> {
+    let become_user = |mut failure: Failure| {
+        failure.problems = failure.problems.iter().map(|problem| format!("root needs the right {problem}")).collect();
+        failure.hint(format!("leave root the capabilities that engines give it, or start without it: `--user {}`", account.uid))
+    };
+    account.act(|| Ok(())).map_err(become_user)?;
+    persistence::adopt_home(account);
     let problem = |path: &Path| {
         let error = account.act(|| {
             let tried = files::writable(path);
@@ -134,10 +140,13 @@ fn writable(account: &Account) -> Result<(), Failure> {
     if problems.is_empty() {
         return Ok(());
     }
-    let hints = vec![
-        format!("with a read-only root: `--tmpfs /tmp --tmpfs /run`, and a volume at `{}`", account.home.display()),
-        format!("a volume has to be writable for uid {} (in Kubernetes by its `fsGroup`)", account.uid),
-    ];
+    let (home, uid) = (account.home.display(), account.uid);
+    let mut hints = vec![format!(
+        "mount a volume at `{home}` that uid {uid} may write to: `--tmpfs {home}:exec,uid={uid}`, in Kubernetes an `emptyDir`"
+    )];
+    if problems.iter().any(|problem| problem.starts_with("`/tmp`")) {
+        hints.insert(0, "with a read-only root: `--tmpfs /tmp --tmpfs /run`".to_owned());
+    }
     Err(Failure { exit: crate::failure::SYSTEM, problems, hints })
 }
 

@@ -14,6 +14,7 @@ mod secret;
 mod sources;
 mod table;
 mod target;
+mod unknown;
 mod url;
 
 pub(crate) use keys::AuthorizedKey;
@@ -121,6 +122,7 @@ fn gather(sources: &Sources, strict: bool) -> (Settings, Vec<String>) {
              shell of the workspace: VSCODE_WEB_AUTH=token closes it to them"
         ));
     }
+    reader.unknown();
     let Reader { mut problems, notes, mut disabled, .. } = reader;
     if strict {
         problems.extend(disabled.drain(..).flat_map(|disabled| disabled.problems));

@@ -34,7 +34,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, pipe2};
 use outputs::{Kind, Outputs};
-use record::Record;
+use record::{Finder, Record};
 use state::State;
 use std::collections::VecDeque;
 use std::io;
@@ -239,13 +239,13 @@ impl Supervisor<'_> {
                     *running = Running { leader: Some(pid), group: Some(pid) };
                 }
                 if step.is_none() {
-                    self.tell("info", index, &format!("started as process {pid}"));
+                    self.tell("info", index, Finder::Supervisor, &format!("started as process {pid}"));
                 }
                 None
             }
             Err(error) => {
                 let message = format!("cannot start `{}`: {error}", program.path.display());
-                self.tell("error", index, &message);
+                self.tell("error", index, Finder::Supervisor, &message);
                 // As a shell would say: not found, or not executable.
                 let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
                 Some(Event::Ended(index, End::Code(code)))

@@ -65,13 +65,49 @@ pub(super) struct Record {
     /// What a person has to see, until the service says something newer.
     pub(super) prominent: Option<String>,
     /// The last error, and when that was.
-    pub(super) error: Option<(Duration, String)>,
+    error: Option<(Duration, String)>,
+    /// Whether this run has told its error itself.
+    told: bool,
+}
+
+/// Who found an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finder {
+    /// The service itself, which knows best.
+    Service,
+    /// The supervisor, from how it ended.
+    Supervisor,
+    /// Nobody: it follows from others.
+    Consequence,
 }
 
 impl Record {
     /// It starts anew.
     pub(super) fn begin(&mut self) {
+        (self.doing, self.prominent, self.told) = (None, None, false);
+    }
+
+    /// It is over: what it was doing is nothing that it does now.
+    pub(super) fn over(&mut self) {
         (self.doing, self.prominent) = (None, None);
+    }
+
+    /// Something is wrong. The error that is kept is the one that says most.
+    pub(super) fn fail(&mut self, now: Duration, finder: Finder, message: &str) {
+        let better = match finder {
+            Finder::Service => true,
+            Finder::Supervisor => !self.told,
+            Finder::Consequence => self.error.is_none(),
+        };
+        if better {
+            self.error = Some((now, message.to_owned()));
+        }
+        self.told |= finder == Finder::Service;
+    }
+
+    /// The last error, and when that was.
+    pub(super) fn error(&self) -> Option<(Duration, &str)> {
+        self.error.as_ref().map(|(at, message)| (*at, message.as_str()))
     }
 
     /// Notes what was seen.
@@ -86,8 +122,9 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    use super::{At, Kept, MOST_KEPT, Record};
+    use super::{At, Finder, Kept, MOST_KEPT, Record};
     use crate::supervisor::service::Seen;
+    use std::time::Duration;
 
     #[test]
     fn the_last_lines_are_kept_under_their_numbers() {
@@ -100,6 +137,21 @@ mod tests {
         assert_eq!(kept.at(99_999), At::Line("line 99999"));
         assert_eq!(kept.at(kept.first()), At::Line(&format!("line {:05}", kept.first())));
         assert_eq!((kept.at(kept.first() - 1), kept.at(100_000)), (At::Gone, At::Nothing));
+    }
+
+    #[test]
+    fn the_error_that_is_kept_says_why() {
+        let mut record = Record::default();
+        let mut fail = |finder, message: &str| {
+            record.fail(Duration::ZERO, finder, message);
+            record.error().map(|(_, message)| message.to_owned())
+        };
+        assert_eq!(fail(Finder::Service, "no such repository").as_deref(), Some("no such repository"));
+        assert_eq!(fail(Finder::Supervisor, "ended: exit code 1").as_deref(), Some("no such repository"));
+        assert_eq!(fail(Finder::Consequence, "given up on").as_deref(), Some("no such repository"));
+        record.begin();
+        record.fail(Duration::ZERO, Finder::Supervisor, "ended: signal 9");
+        assert_eq!(record.error(), Some((Duration::ZERO, "ended: signal 9")), "another run, which did not say anything");
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Snapshot<'_> {
             let mut fields = vec![
                 ("name", service.name.to_owned()),
                 ("role", role.to_owned()),
-                ("phase", word(phase).to_owned()),
+                ("phase", word(phase, service.policy.once).to_owned()),
                 ("restarts", self.state.restarts(index).to_string()),
             ];
             if let Phase::Ready { since } | Phase::Starting { since } = phase {
@@ -46,8 +46,8 @@ impl Snapshot<'_> {
             }
             let texts = [("doing", &record.doing), ("prominent", &record.prominent)];
             fields.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?))));
-            if let Some((at, error)) = &record.error {
-                fields.extend([("error", error.clone()), ("error_age", seconds(self.now.saturating_sub(*at)))]);
+            if let Some((at, error)) = record.error() {
+                fields.extend([("error", error.to_owned()), ("error_age", seconds(self.now.saturating_sub(at)))]);
             }
             line(&mut text, "service", fields);
         }
@@ -63,8 +63,10 @@ impl Snapshot<'_> {
     }
 }
 
-fn word(phase: Phase) -> &'static str {
+fn word(phase: Phase, once: bool) -> &'static str {
     match phase {
+        // A task that goes on beside the services.
+        Phase::Ready { .. } if once => "running",
         Phase::Waiting => "waiting",
         Phase::Step(_) | Phase::Starting { .. } => "starting",
         Phase::Ready { .. } => "ready",

@@ -1,8 +1,9 @@
 //! What is told of services: to the container's log, and to whoever asks later.
 
 use super::Supervisor;
-use super::events::{Event, Note};
+use super::events::{Event, Note, Role};
 use super::outputs::{Kind, Line};
+use super::record::Finder;
 use super::service::{Seen, Shown};
 use crate::worker::Told;
 use std::collections::VecDeque;
@@ -30,7 +31,7 @@ impl Supervisor<'_> {
             let seen = if line.kind == Kind::Report {
                 match Told::parse(&line.text) {
                     Some(Told::Event { level, message }) => {
-                        self.tell(level, index, &message);
+                        self.tell(level, index, Finder::Service, &message);
                         None
                     }
                     Some(Told::Ready) => Some(Seen::Ready),
@@ -71,8 +72,8 @@ impl Supervisor<'_> {
         matches!(seen, Seen::Ready | Seen::Prominent(_)).then_some(Event::Ready(index))
     }
 
-    /// Tells an event of a service.
-    pub(super) fn tell(&mut self, level: &str, index: usize, message: &str) {
+    /// Tells an event of a service; an error is one that `finder` found.
+    pub(super) fn tell(&mut self, level: &str, index: usize, finder: Finder, message: &str) {
         let Some(service) = self.services.get(index) else { return };
         self.log.service(level, service.name, message);
         let now = self.began.elapsed();
@@ -80,7 +81,7 @@ impl Supervisor<'_> {
         let prefix = if level == "info" { String::new() } else { format!("{level}: ") };
         record.kept.push(format!("gantry: {prefix}{message}"));
         if level == "error" {
-            record.error = Some((now, message.to_owned()));
+            record.fail(now, finder, message);
         }
     }
 
@@ -104,12 +105,20 @@ impl Supervisor<'_> {
                 ("error", index, format!("`{path}`, which comes before it, failed: {end}"))
             }
             Note::Again(index, pause) => ("warning", index, format!("starts again in {} s", pause.as_secs_f32())),
-            Note::GivenUp(index) => ("error", index, "given up on".to_owned()),
+            Note::GivenUp(index) => {
+                let side = self.services.get(index).filter(|service| service.policy.role == Role::Side);
+                let again = side.map(|side| format!(": `entrypoint start {}` tries again", side.name));
+                ("error", index, format!("given up on{}", again.unwrap_or_default()))
+            }
             Note::Overslept(index) => ("warning", index, "takes its time: the services after it start now".to_owned()),
             Note::Overdue(index) => ("warning", index, "did not stop in time and is killed".to_owned()),
             Note::Stopping => return self.log.info("stopping"),
             Note::Leftovers => return self.log.warning("what is left is killed"),
         };
-        self.tell(level, index, &message);
+        let finder = if matches!(note, Note::GivenUp(_)) { Finder::Consequence } else { Finder::Supervisor };
+        self.tell(level, index, finder, &message);
+        if let (Note::GivenUp(_) | Note::Stopped(..), Some(record)) = (note, self.records.get_mut(index)) {
+            record.over();
+        }
     }
 }
