@@ -77,7 +77,9 @@ fn repository(repository: &Repository) -> Part {
     facts.extend(depth.map(|depth| ("depth", depth.to_string())));
     facts.extend(authenticate.then(|| ("credentials", "GITHUB_TOKEN".to_owned())));
     let scripts = [("ANSIBLE_REPO_PRE_CLONE", before), ("ANSIBLE_REPO_POST_CLONE", after)];
-    facts.extend(scripts.into_iter().filter(|(_, script)| script.is_some()).map(|(name, _)| ("script", name.to_owned())));
+    // One fact: in JSON, a name stands there once.
+    let scripts: Vec<_> = scripts.into_iter().filter(|(_, script)| script.is_some()).map(|(name, _)| name).collect();
+    facts.extend((!scripts.is_empty()).then(|| ("scripts", scripts.join(" and "))));
     ("repository", facts)
 }
 
@@ -155,6 +157,7 @@ mod tests {
             ("VSCODE_WEB", "1"),
             ("ANSIBLE_REPO_URL", "https://me:canary@github.com/o/r/tree/main"),
             ("ANSIBLE_REPO_DEPTH", "1"),
+            ("ANSIBLE_REPO_PRE_CLONE", "echo canary"),
             ("ANSIBLE_REPO_POST_CLONE", "echo canary"),
             ("GITHUB_TOKEN", "canary"),
             ("GITHUB_RUNNER_URL", "https://github.com/o"),
@@ -170,7 +173,7 @@ mod tests {
             workspace: user ansible, sudo off\n\
             persistence: folder /data\n\
             repository: url https://github.com/o/r, folder ~/r, branch main, depth 1, credentials GITHUB_TOKEN, \
-            script ANSIBLE_REPO_POST_CLONE\n\
+            scripts ANSIBLE_REPO_PRE_CLONE and ANSIBLE_REPO_POST_CLONE\n\
             agent: server https://coder.example.com, credentials CODER_AGENT_TOKEN\n\
             web: address 127.0.0.1:8080, auth none\n\
             runner: url https://github.com/o, api https://api.github.com, name mine, labels self-hosted,linux, user runner, \
