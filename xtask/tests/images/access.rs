@@ -1,6 +1,6 @@
 //! The ways in, as the person at the other end sees them: ssh, its keys and its environment; what stays on a volume.
 
-use crate::docker::{Container, Recipe, Volume};
+use crate::docker::{Container, Recipe, Volume, docker};
 use crate::family::{VARIANTS, image};
 use crate::ssh::Key;
 
@@ -128,4 +128,19 @@ fn a_main_service_that_crashes_is_started_again_and_at_last_given_up_on_with_its
     kill_sshd(&container);
     assert_eq!(container.ended(), 43, "{}", container.log());
     assert!(container.log().contains("sshd: given up on"), "{}", container.log());
+}
+
+#[test]
+fn under_the_engines_own_init_it_is_the_same() {
+    let key = Key::new();
+    let container = sshd("aws", &key).options(&["--init"]).start().healthy();
+    assert!(container.log().contains("not PID 1"), "{}", container.log());
+    // The engine's init hands it on; as PID 1 it would mean nothing.
+    docker(&["kill", "--signal", "USR1", &container.name]);
+    let port = container.port(22);
+    // What a session leaves behind.
+    key.prints(port, "setsid --fork sleep 1000 > /dev/null 2>&1; setsid --fork sleep 0");
+    container.until("reaping", |container| (!container.sh("root", "ps -eo stat=").contains('Z')).then_some(()));
+    assert_eq!(container.stop(), 0, "{}", container.log());
+    assert!(!container.log().contains("killed"), "{}", container.log());
 }
