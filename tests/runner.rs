@@ -385,6 +385,15 @@ fn a_runner_whose_folder_is_read_only_works_in_a_copy() {
 }
 
 #[test]
+fn what_a_job_left_in_the_place_of_the_configuration_goes() {
+    let (setup, github) = with_pat();
+    let left = "cd /opt/actions-runner; install -d -o 1001 .credentials .credentials/x; mkfifo .runner; ln -s / .runner_migrated";
+    let container = setup.before(left).start().healthy();
+    online(&container, &github, &["fixed"]);
+    leaves(container, &github);
+}
+
+#[test]
 fn an_ordinary_user_runs_jobs_and_is_told_what_that_means() {
     let (setup, github) = with_pat();
     let container = setup.launch("cd /; exec setpriv --reuid=1000 --regid=1000 --clear-groups ENTRYPOINT").start();

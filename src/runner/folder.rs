@@ -92,13 +92,8 @@ impl Folder {
 
     /// Takes away what an earlier configuration has left: `config.sh` refuses to begin with it.
     pub(super) fn clear(&self) -> Result<(), Trouble> {
-        let remove = || {
-            CONFIGURATION.iter().try_for_each(|name| match fs::remove_file(self.path.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            })
-        };
-        account_does(&self.account, remove).map_err(|why| Trouble::Later {
+        let clear = || CONFIGURATION.iter().try_for_each(|name| remove(&self.path.join(name)));
+        account_does(&self.account, clear).map_err(|why| Trouble::Later {
             why: format!("the old configuration in `{}`: {why}", self.path.display()),
             after: None,
         })
@@ -113,7 +108,7 @@ impl Folder {
                 if KEPT.iter().any(|kept| entry.file_name() == *kept) {
                     continue;
                 }
-                if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+                remove(&entry.path())?;
             }
             io::Result::Ok(())
         };
