@@ -46,7 +46,9 @@ pub(crate) fn trust(settings: &mut Settings, runtime: &Path, log: &Log) {
         Err(problem) => {
             // What a start before this one wrote must not be taken for it.
             let _ = std::fs::remove_file(&bundle);
-            log.service("error", "certificates", &format!("EXTRA_CA_FILE: {problem}: NONE OF IT IS TRUSTED"));
+            let problem = format!("EXTRA_CA_FILE: {problem}: NONE OF IT IS TRUSTED");
+            log.service("error", "certificates", &problem);
+            settings.notes.push(problem);
         }
     }
     apply(settings, runtime);

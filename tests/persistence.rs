@@ -184,6 +184,8 @@ fn a_volume_that_cannot_be_used_is_said_and_the_workspace_starts() {
         let container = ground.web().before(before).set("PERSIST_DIR", volume).start().healthy();
         let log = container.log();
         assert!(log.contains(expected) && log.contains("NOTHING OF THE HOME IS KEPT"), "{log}");
+        let status = container.sh("/mnt/entrypoint status");
+        assert!(status.contains("note: PERSIST_DIR: not everything of the home is kept"), "{status}");
         let (status, log) = container.stop();
         assert_eq!(status.code(), Some(0), "{log}");
     }

@@ -50,6 +50,9 @@ pub(crate) fn prepare(settings: &mut Settings, sources: &Sources, log: &Log) -> 
         if settings.strict && !kept {
             return Err(Failure::new(SYSTEM, "STRICT=1, and not everything of the home is kept"));
         }
+        if !kept {
+            settings.notes.push("PERSIST_DIR: not everything of the home is kept: the container's log says why".to_owned());
+        }
     }
     let runtime = places::create_runtime()?;
     account.introduce()?;
@@ -95,6 +98,7 @@ pub(crate) fn available(settings: &Settings) -> Result<(), Failure> {
             Access::Sshd => problems.extend(sshd::missing()),
         }
     }
+    let hints = if problems.is_empty() { Vec::new() } else { starts() };
     if settings.strict {
         problems.extend(runner::missing(settings));
         problems.extend(certificates::missing(settings));
@@ -102,7 +106,7 @@ pub(crate) fn available(settings: &Settings) -> Result<(), Failure> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Failure { exit: UNAVAILABLE, problems, hints: starts() })
+    Err(Failure { exit: UNAVAILABLE, problems, hints })
 }
 
 /// The starts that work with this version and this image.
