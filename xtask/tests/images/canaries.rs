@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::docker::{Container, Recipe};
-use crate::outside::{CLONE, ORIGIN, Outside, PAT};
+use crate::outside::{CLONE, ORIGIN, Outside, PAT, REGISTRATION};
 use crate::ssh::Key;
 
 /// Secrets that nothing here needs.
@@ -41,8 +41,14 @@ fn watched(recipe: Recipe) -> Recipe {
     };
     let script = WATCHED.map(watcher).concat() + "exec /usr/local/bin/entrypoint";
     let recipe = recipe.folder("/var/decoy", 0, 0o755).file("/var/decoy/file", 0, 0o444, "canary-DECOY-file");
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{}\n", "A".repeat(64));
+    let recipe = recipe.file("/var/decoy/key", 0, 0o444, &key);
     let recipe = recipe.file("/srv/watcher.py", 0, 0o644, include_str!("inside/watcher.py"));
     recipe.first("bash", &["-c", &script])
+}
+
+fn is_decoy(line: &str) -> bool {
+    line.ends_with(" holds DECOY") || line.ends_with(" file of /var/decoy/key holds PRIVATE")
 }
 
 /// What the watchers have found, without the decoys, once they have shown that they do find.
@@ -50,14 +56,14 @@ fn found(container: &Container) -> BTreeSet<String> {
     let log = container.log();
     let lines: BTreeSet<_> = log.lines().filter(|line| line.starts_with("watcher ")).map(str::to_owned).collect();
     for user in WATCHED {
-        for kind in ["argv of python3", "environ of python3", "file of /var/decoy/file"] {
-            let seen = |line: &&String| line.starts_with(&format!("watcher {user}: {kind}")) && line.ends_with("holds DECOY");
+        for kind in ["argv of python3", "environ of python3", "file of /var/decoy/file", "file of /var/decoy/key"] {
+            let seen = |line: &&String| line.starts_with(&format!("watcher {user}: {kind}")) && is_decoy(line);
             assert!(lines.iter().any(|line| seen(&line)), "{user} does not find the decoy: {kind}: {log}");
         }
         assert!(lines.iter().any(|line| line.starts_with(&format!("watcher {user}: ")) && line.ends_with(" passes")), "{log}");
     }
     assert!(!log.contains("canary-"), "{log}");
-    let found = lines.into_iter().filter(|line| line.contains(" holds ") && !line.ends_with(" holds DECOY"));
+    let found = lines.into_iter().filter(|line| line.contains(" holds ") && !is_decoy(line));
     // A file that is about to take its place.
     found.map(|line| line.replace(".gantry-new", "")).collect()
 }
@@ -141,5 +147,31 @@ fn the_browsers_token_is_seen_by_the_person_alone() {
         let own = ["code-server.yaml", "web-url"]
             .map(|file| format!("watcher 1000: file of /run/gantry/{file} holds VSCODE_WEB_TOKEN"));
         assert_eq!(found, own, "{way:?}");
+    }
+}
+
+#[test]
+fn neither_an_apps_key_nor_a_registration_token_shows() {
+    let key = std::process::Command::new("openssl").args(["genrsa", "2048"]).output().expect("openssl runs").stdout;
+    let key = String::from_utf8(key).expect("text");
+    let app = [("GITHUB_APP_ID", "7"), ("GITHUB_APP_PRIVATE_KEY", key.trim())];
+    for way in [Way::Value, Way::File] {
+        for given in [&app[..], &[("GITHUB_RUNNER_TOKEN", REGISTRATION)]] {
+            let outside = Outside::start(&[]);
+            let recipe = watched(outside.runner("aws")).set("AUTHORIZED_KEYS", &Key::new().public());
+            let recipe = given.iter().fold(recipe, |recipe, (name, value)| match *name {
+                "GITHUB_APP_ID" => recipe.set(name, value),
+                _ => secret(recipe, way, name, value),
+            });
+            let container = recipe.start();
+            outside.until("online runner", |list| list.len() == 1 && list[0].1 == "online");
+            assert_eq!(container.stop(), 0, "{}", container.log());
+            assert_eq!(outside.runners(), [], "{}", container.log());
+            // The registration token, while `config.sh` runs.
+            let exception =
+                |line: &String| line.starts_with("watcher 1001: environ of ") && line.ends_with(" holds REGISTRATION");
+            let found: Vec<_> = found(&container).into_iter().filter(|line| !exception(line)).collect();
+            assert_eq!(found, [""; 0], "{way:?} {}: {}", given[0].0, container.log());
+        }
     }
 }

@@ -9,7 +9,7 @@ pub(crate) const CLONE: &str = "canary-GITHUB_TOKEN-github_pat_clone";
 /// The PAT that GitHub takes.
 pub(crate) const PAT: &str = "canary-GITHUB_RUNNER_PAT-github_pat_runner";
 /// The registration token that GitHub gives.
-const REGISTRATION: &str = "canary-REGISTRATION-token";
+pub(crate) const REGISTRATION: &str = "canary-REGISTRATION-token";
 /// Where workspaces find the servers.
 pub(crate) const ORIGIN: &str = "http://127.0.0.1:8000";
 

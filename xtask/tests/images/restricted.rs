@@ -50,6 +50,13 @@ fn a_runner_runs_from_a_folder_that_can_be_written_to() {
     let volume = outside.runner_volume();
     let container = restricted(recipe, "1000").options(&[&volume.at("/opt/actions-runner:ro")]).start().healthy();
     outside.until("online runner", |list| list.len() == 1 && list[0].1 == "online");
+    // Nobody but the kernel is between a job and the entrypoint here: it is the same user.
+    let look = "grep -s -l -a '[c]anary-' /proc/[0-9]*/environ /proc/[0-9]*/cmdline; find /proc/[0-9]*/fd -lname '/memfd:*'; \
+                for process in /proc/[0-9]*; do read -r word < $process/comm; \
+                case $word in entrypoint|exe) echo one >&3; head -c 1 $process/maps;; esac; done; true";
+    let found = container.sh("1000", &format!("{{ {look}; }} 2> /dev/null 3>&1"));
+    // PID 1 and the runner's worker are there, and show nothing.
+    assert_eq!(found, "one\none\n", "{}", container.log());
     assert_eq!(container.stop(), 0, "{}", container.log());
     assert_eq!(outside.runners(), [], "{}", container.log());
 }

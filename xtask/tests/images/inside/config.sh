@@ -1,7 +1,13 @@
 #!/bin/bash
-# A double of the runner's config.sh: registers, and writes what the real one writes; into .env all that it sees but the token.
+# A double of the runner's config.sh: registers or removes, and writes what the real one writes; into .env all that it sees but the token.
 set -euo pipefail
 cd "$(dirname "$0")"
+if [[ ${1:-} == remove ]]; then
+    sleep 1
+    printf '%s' "$ACTIONS_RUNNER_INPUT_TOKEN" | curl --silent --fail --data-binary @- "$(cat .server)/double/remove/$(jq .agentId .runner)"
+    rm .runner .credentials
+    exit
+fi
 [[ ! -e .runner ]] || { echo "Cannot configure the runner because it is already configured."; exit 1; }
 while (($#)); do
     case $1 in

@@ -84,6 +84,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(status, content, [(name, value) for name, value in headers if name != "Status"])
 
     def api(self, path):
+        # An App shows a token that it has signed: three parts.
+        signed = (self.headers.get("Authorization") or "").count(".") == 2
+        if signed and path == "/api/v3/repos/o/r/installation":
+            return self.answer(200, {"id": 7})
+        if signed and path == "/api/v3/app/installations/7/access_tokens":
+            return self.answer(201, {"token": PAT, "expires_at": "2100-01-01T00:00:00Z"})
         if self.headers.get("Authorization") != f"Bearer {PAT}":
             return self.answer(401, {"message": "Bad credentials"})
         identity = int(path.rsplit("/", 1)[1]) if path.startswith(f"{LIST}/") and path.rsplit("/", 1)[1].isdigit() else None
@@ -121,6 +127,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     last[0] += 1
                     runners[last[0]] = {"id": last[0], "name": name, "os": "linux", "status": "offline", "busy": False, "labels": []}
                     self.answer(200, runners[last[0]])
+                case ["remove", identity] if body.decode() == REGISTRATION and int(identity) in runners:
+                    del runners[int(identity)]
+                    self.answer(200, {})
                 case ["become", identity, status, busy] if int(identity) in runners:
                     runners[int(identity)] |= {"status": status, "busy": busy == "busy"}
                     self.answer(200, {})

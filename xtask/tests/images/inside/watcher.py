@@ -1,4 +1,4 @@
-"""Looks, as the user that its argument names, for canaries wherever a process of that user could find them: arguments,
+"""Looks, as the user that its argument names, for canaries and private keys wherever a process of that user could find them: arguments,
 environments and open files of all processes, and files. Over and over until SIGTERM, from before the entrypoint starts to its
 last sweep. What it finds is a line on standard output, once each: never the value, only the name in it."""
 
@@ -9,17 +9,16 @@ import stat
 import sys
 
 # Written so that it does not find itself.
-CANARY = re.compile(rb"c[a]nary-([A-Z_]+)-")
+CANARY = re.compile(rb"c[a]nary-([A-Z_]+)-|-----[B]EGIN (?:[A-Z]+ )?(PRIVATE) KEY-----\s+[A-Za-z0-9+/]{40}")
 FOLDERS = ["/dev/shm", "/etc", "/home", "/opt/actions-runner", "/root", "/run", "/srv", "/tmp", "/var"]
-# What the tests put there for the container to read; whether it can be read is looked at all the same.
 user = sys.argv[1]
 found, seen, passes, stopped = set(), {}, 0, []
 signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
 
 
 def tell(kind, where, text):
-    for name in sorted(set(CANARY.findall(text))):
-        line = f"watcher {user}: {kind} of {where} holds {name.decode()}"
+    for names in sorted(set(CANARY.findall(text))):
+        line = f"watcher {user}: {kind} of {where} holds {b''.join(names).decode()}"
         if line not in found:
             found.add(line)
             os.write(1, (line + "\n").encode())
@@ -53,10 +52,13 @@ def processes():
         for descriptor in descriptors:
             try:
                 kind = os.stat(f"/proc/{pid}/fd/{descriptor}").st_mode
+                target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
             except OSError:
                 continue
+            # Files that have a name are looked at by that.
+            named = target.startswith(tuple(FOLDERS)) and not target.endswith(" (deleted)")
             # Reading a pipe would take from it what is somebody else's.
-            if stat.S_ISREG(kind):
+            if stat.S_ISREG(kind) and not named:
                 tell("descriptor", name, read(f"/proc/{pid}/fd/{descriptor}"))
 
 
