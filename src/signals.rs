@@ -47,6 +47,9 @@ impl Signals {
             // SAFETY: to be ignored runs no code of ours. Children get the default back.
             unsafe { libc::signal(signal, libc::SIG_IGN) };
         }
+        // Whoever executed this may have ignored the deaths of its children: nobody would be left to wait for.
+        // SAFETY: as above.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
         let open = || {
             set.thread_block()?;
             SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)

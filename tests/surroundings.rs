@@ -17,6 +17,13 @@ fn streams_that_take_nothing_are_no_hindrance() {
 }
 
 #[test]
+fn who_ignored_the_deaths_of_children_before_does_not_matter() {
+    let ignoring = "exec perl -e '$SIG{CHLD} = \"IGNORE\"; exec \"ENTRYPOINT\"'";
+    let (status, log) = Setup::web("exit 7;").launch(ignoring).run();
+    assert_eq!(status.code(), Some(7), "{log}");
+}
+
+#[test]
 fn a_proc_that_hides_others_is_no_hindrance() {
     let unprivileged = "cd /; exec setpriv --reuid=1000 --regid=1000 --clear-groups ENTRYPOINT";
     for launch in ["exec ENTRYPOINT", unprivileged] {

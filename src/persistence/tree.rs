@@ -6,6 +6,9 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+/// How much of a file is copied until somebody may have asked for a stop.
+const PIECE: u64 = 16 * 1024 * 1024;
+
 /// Puts the path before an error.
 pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> Trouble {
     move |error| Trouble::Failed(format!("`{}`: {error}", path.display()))
@@ -62,7 +65,11 @@ pub(super) fn copy(from: &Path, to: &Path, stop: &dyn Fn() -> bool) -> Result<()
         let mut source = File::open(from).map_err(at(from))?;
         // Readable for others at the end, if at all.
         let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(at(to))?;
-        io::copy(&mut source, &mut target).map_err(at(to))?;
+        while io::copy(&mut (&mut source).take(PIECE), &mut target).map_err(at(to))? > 0 {
+            if stop() {
+                return Err(Trouble::Stopped);
+            }
+        }
     }
     let times = match (found.accessed(), found.modified()) {
         (Ok(accessed), Ok(modified)) => FileTimes::new().set_accessed(accessed).set_modified(modified),
@@ -202,6 +209,21 @@ mod tests {
         changed[19_999] = 8;
         fs::write(original.join("folder/file"), changed).unwrap();
         assert!(!contains(&copied, &original).unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_stop_is_heeded_in_the_middle_of_a_file() {
+        let folder = std::env::temp_dir().join(format!("entrypoint-large-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (original, copied) = (folder.join("original"), folder.join("copied"));
+        fs::File::create(&original).unwrap().set_len(3 * super::PIECE).unwrap();
+        let asked = std::cell::Cell::new(0);
+        let stop = || asked.replace(asked.get() + 1) > 1;
+        assert!(matches!(copy(&original, &copied, &stop), Err(super::Trouble::Stopped)));
+        assert!(fs::metadata(&copied).unwrap().len() < 3 * super::PIECE);
+        copy(&original, &folder.join("whole"), &|| false).unwrap();
+        assert!(contains(&folder.join("whole"), &original).unwrap());
         fs::remove_dir_all(&folder).unwrap();
     }
 
