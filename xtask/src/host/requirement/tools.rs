@@ -36,7 +36,7 @@ impl Tool {
 }
 
 /// Every program that `setup` can install.
-pub const TOOLS: [Tool; 17] = [
+pub const TOOLS: [Tool; 18] = [
     tool("dockerd", "docker.io", Purpose::Engine, "building and running images"),
     tool("docker", "docker.io", Purpose::Engine, "looking at containers and images by hand"),
     tool("iptables", "iptables", Purpose::Engine, "the engine's network"),
@@ -50,6 +50,7 @@ pub const TOOLS: [Tool; 17] = [
     tool("chromium", "chromium", Purpose::Test, "looking at the workbench as a person does"),
     tool("busybox", "busybox-static", Purpose::Test, "images of one file, to test the engine with"),
     tool("ip", "iproute2", Purpose::Test, "networks for the entrypoint's tests"),
+    tool("curl", "curl", Purpose::Test, "what the entrypoint fetches"),
     tool("pgrep", "procps", Purpose::Test, "looking at what the entrypoint runs"),
     tool("tini", "tini", Purpose::Test, "another init, side by side with the entrypoint"),
     tool("git", "git", Purpose::Test, "repositories to publish from"),
