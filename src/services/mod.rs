@@ -115,8 +115,8 @@ fn starts() -> Vec<String> {
     let sshd = sshd::missing().is_none();
     let tunnel = tunnel::missing().is_none();
     let lines = [
-        (sshd, "AUTHORIZED_KEYS=\"ssh-ed25519 AAAA…\" starts sshd on port 22"),
-        (web, "VSCODE_WEB=1 starts VS Code in the browser on port 8080"),
+        (sshd, "AUTHORIZED_KEYS=\"ssh-ed25519 AAAA…\" starts sshd"),
+        (web, "VSCODE_WEB=1 starts VS Code in the browser"),
         (sshd && web, "VSCODE_WEB=1 and AUTHORIZED_KEYS start both"),
         (tunnel, "neither of them starts the VS Code tunnel"),
         (true, "CODER_AGENT_TOKEN and CODER_AGENT_URL start the agent of a Coder workspace"),
