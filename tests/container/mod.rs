@@ -105,7 +105,7 @@ impl Setup {
         let mut script = format!(
             "set -e\n\
              mount -t tmpfs -o mode=755 tmpfs /mnt\n\
-             install -m 755 {built} {ENTRYPOINT}\nmkdir {FILES}\nmount --bind {files} {FILES}\n\
+             install -m 711 {built} {ENTRYPOINT}\nmkdir {FILES}\nmount --bind {files} {FILES}\n\
              for folder in /run /opt /home /tmp /etc/ssh; do mount -t tmpfs -o mode=755 tmpfs $folder; done\n\
              chmod 1777 /tmp\n\
              mount --bind {passwd} /etc/passwd\nmount --bind {group} /etc/group\nmount --bind {shadow} /etc/shadow\n\
