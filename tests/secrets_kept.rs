@@ -8,7 +8,7 @@ mod github;
 
 use canary::{Hit, Needles, SECRETS, Sampler, User, Way, canary as secret, kept, planted, probe};
 use container::{Container, ENTRYPOINT, Setup, server};
-use github::online;
+use github::{LISTENER, online};
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
@@ -121,4 +121,28 @@ fn the_descriptor_of_sealed_secrets_cannot_be_forged() {
     let (status, log) = Setup::web(&server("")).set("GANTRY_SEALED_SECRETS", "7").launch(forged).run();
     assert_eq!(status.code(), Some(71), "{log}");
     assert!(log.contains("not a sealed memory file"), "{log}");
+}
+
+#[test]
+fn what_a_job_leaves_behind_is_gone_before_the_next_registration() {
+    for ephemeral in ["off", "on"] {
+        let (setup, github) = github::with_pat();
+        let container = setup.set("GITHUB_RUNNER_EPHEMERAL", ephemeral).start().healthy();
+        online(&container, &github, &["fixed"]);
+        // Away from the listener's group and session, as a job may start something.
+        let left = "setpriv --reuid=1001 --regid=1001 --clear-groups setsid --fork sleep 12345 > /dev/null 2>&1";
+        container.sh(left);
+        container.sh("pgrep -f '^sleep 12345'");
+        if ephemeral == "on" {
+            github.job("fixed", "build");
+            container.until("the job", |container| container.sh("pgrep -f '^sleep 1000' || true").contains('\n').then_some(()));
+            github.finish("fixed");
+        } else {
+            container.sh(&format!("kill -9 $({LISTENER})"));
+        }
+        container.logged("runner: ended what jobs have left behind");
+        assert_eq!(container.sh("pgrep -f '^sleep 12345' || true"), "", "{ephemeral}");
+        online(&container, &github, &["fixed"]);
+        github::leaves(container, &github);
+    }
 }

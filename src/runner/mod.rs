@@ -10,6 +10,7 @@ mod folder;
 mod github;
 mod jwt;
 mod leave;
+mod leftovers;
 mod listener;
 mod name;
 mod output;
@@ -60,6 +61,8 @@ struct Keeper<'a> {
     output: Output,
     /// Whom jobs run as.
     account: Account,
+    /// Whose workspace it is.
+    workspace: Uid,
     /// The running listener.
     listener: Option<Child>,
     /// Whether it runs a job.
@@ -111,6 +114,7 @@ pub(crate) fn run(runtime: &mut Runtime, settings: &Settings, sources: &Sources)
             account.name
         ));
     }
+    let workspace_uid = workspace.uid;
     let mut output = Output::new(workspace, runner.debug);
     if let Err(why) = output.open() {
         runtime.report.warning(format!("its output is only in `entrypoint logs runner`: {why}"));
@@ -136,6 +140,7 @@ pub(crate) fn run(runtime: &mut Runtime, settings: &Settings, sources: &Sources)
         folder,
         output,
         account,
+        workspace: workspace_uid,
         listener: None,
         working: false,
         version: String::new(),
@@ -164,6 +169,10 @@ impl Keeper<'_> {
     fn life(&mut self, runtime: &mut Runtime) -> Result<(), Trouble> {
         runtime.report.doing("registers");
         self.tidy(runtime)?;
+        let ended = leftovers::end(&self.account, self.workspace);
+        if ended > 0 {
+            runtime.report.info(format!("ended what jobs have left behind (processes: {ended})"));
+        }
         let registered = self.register(runtime)?;
         self.serve(runtime, registered)
     }

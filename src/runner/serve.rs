@@ -2,13 +2,11 @@
 
 use super::listener::{Facts, Line, Next, next, read, reason};
 use super::register::Registered;
-use super::{Keeper, Trouble, child::Child};
-use crate::account::WORKSPACE_USER;
+use super::{Keeper, Trouble, child::Child, leftovers};
 use crate::process::End;
 use crate::runner::backoff::{Row, STABLE};
 use crate::worker::Runtime;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
+use nix::sys::signal::Signal;
 use std::fs;
 use std::time::Instant;
 
@@ -24,29 +22,10 @@ fn stat(pid: i32) -> Option<Vec<String>> {
     Some(fields.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
-/// Every process of `uid`. (Who owns its folder in `/proc` depends on what it has done to itself.)
-fn of(uid: u32) -> impl Iterator<Item = i32> {
-    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(move |pid: &i32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
-        uids.split_ascii_whitespace().next() == Some(uid.to_string().as_str())
-    })
-}
-
 /// Whether a process of `uid` is in the process group.
 pub(super) fn alive(group: i32, uid: u32) -> bool {
     let group = group.to_string();
-    of(uid).any(|pid| stat(pid).is_some_and(|stat| stat.get(2) == Some(&group)))
-}
-
-/// Kills every process of `uid`.
-fn end_all(uid: u32) {
-    for pid in of(uid) {
-        // It has just ended: just what is wanted.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
+    leftovers::of(uid).any(|pid| stat(pid).is_some_and(|stat| stat.get(2) == Some(&group)))
 }
 
 impl Keeper<'_> {
@@ -80,11 +59,6 @@ impl Keeper<'_> {
             match next(end, Facts { ephemeral, configured, precious, worked, row }) {
                 Next::AnotherJob => {
                     self.row = Row::default();
-                    // A job that left its process group would see the next one's. Where jobs have a user of their own,
-                    // all that it has started goes.
-                    if Uid::effective().is_root() && self.account.name != WORKSPACE_USER {
-                        end_all(self.account.uid.as_raw());
-                    }
                     runtime.report.info("its job is done: registers for the next one");
                     return Ok(());
                 }
