@@ -11,7 +11,7 @@ use github::{PAT, app_key, leaves, online, status, with_pat, with_runner};
 fn seen(container: &Container) -> Vec<String> {
     let script = "cd /proc; for file in [0-9]*/cmdline [0-9]*/environ; do
         name=$(cat ${file%/*}/comm 2>/dev/null)
-        tr '\\0' '\\n' < $file 2>/dev/null | grep -a '[c]anary' | sed \"s|^|${file#*/} $name |\"
+        cat $file 2>/dev/null | tr '\\0' '\\n' | grep -a '[c]anary' | sed \"s|^|${file#*/} $name |\"
     done; true";
     container.sh(script).lines().map(str::to_owned).collect()
 }

@@ -135,7 +135,7 @@ fn what_a_job_leaves_behind_is_gone_before_the_next_registration() {
         container.sh("pgrep -f '^sleep 12345'");
         if ephemeral == "on" {
             github.job("fixed", "build");
-            container.until("the job", |container| container.sh("pgrep -f '^sleep 1000' || true").contains('\n').then_some(()));
+            container.until("the job", |container| container.sh("pgrep -f '^sleep 2000' || true").contains('\n').then_some(()));
             github.finish("fixed");
         } else {
             container.sh(&format!("kill -9 $({LISTENER})"));
