@@ -17,7 +17,8 @@ type Part = (&'static str, Vec<(&'static str, String)>);
 /// Those of a start, as far as they can be known without one; a service that would stay away is one of them.
 pub(crate) fn check(log: &Log) -> Result<u8, Failure> {
     let sources = Sources::plain();
-    let settings = Settings::read_strictly(&sources)?;
+    let mut settings = Settings::read_strictly(&sources)?;
+    services::leave_out(&mut settings);
     // First, since a name that is nearly right may be all that is wrong.
     settings.say(log);
     services::available(&settings)?;

@@ -124,7 +124,9 @@ fn behind_coder_it_listens_on_loopback_alone_and_says_when_jobs_could_reach_it()
             .set("VSCODE_WEB_AUTH", auth)
     };
     let note = "jobs of the runner can reach the web server on port 8080";
-    let runner = |setup: Setup| setup.set("GITHUB_RUNNER_URL", "https://github.com/o/r").set("GITHUB_RUNNER_TOKEN", "AAAA");
+    let asked = |setup: Setup| setup.set("GITHUB_RUNNER_URL", "https://github.com/o/r").set("GITHUB_RUNNER_TOKEN", "AAAA");
+    let there = "install -d /opt/actions-runner/bin; touch /opt/actions-runner/bin/Runner.Listener";
+    let runner = |setup: Setup| asked(setup).before(there);
 
     let container = behind("").start();
     container.logged("web: ready on port 8080");
@@ -137,6 +139,12 @@ fn behind_coder_it_listens_on_loopback_alone_and_says_when_jobs_could_reach_it()
     assert!(container.log().contains(note), "{}", container.log());
     assert!(container.sh("/mnt/entrypoint status").contains(note));
     assert!(container.sh("/mnt/entrypoint status --json").contains(note));
+
+    // No runner, no jobs.
+    let container = asked(behind("")).start();
+    container.logged("web: ready on port 8080");
+    assert!(container.log().contains("this image has no GitHub runner"), "{}", container.log());
+    assert!(!container.log().contains(note), "{}", container.log());
 
     let container = runner(behind("token")).start();
     container.logged("web: ready on port 8080");

@@ -74,12 +74,14 @@ pub(crate) fn prepare(settings: &mut Settings, sources: &Sources, log: &Log) -> 
 
 /// What is asked for beside the access, and is not in this image, stays away.
 pub(crate) fn leave_out(settings: &mut Settings) {
-    if settings.strict {
-        return;
-    }
-    if let Some(problem) = runner::missing(settings) {
-        settings.runner = None;
-        settings.disabled.push(Disabled { service: "runner", problems: vec![problem] });
+    match runner::missing(settings) {
+        None => settings.note_reach_of_jobs(),
+        Some(problem) if !settings.strict => {
+            settings.runner = None;
+            settings.disabled.push(Disabled { service: "runner", problems: vec![problem] });
+        }
+        // `available` refuses the start.
+        Some(_) => {}
     }
 }
 

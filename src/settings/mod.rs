@@ -75,6 +75,18 @@ impl Settings {
         }
     }
 
+    /// Notes what a runner that is going to be started can reach.
+    pub(crate) fn note_reach_of_jobs(&mut self) {
+        let open = self.access.contains(&Access::Web(Reach::Loopback)) && matches!(self.web.auth, WebAuth::Nobody);
+        if open && self.runner.is_some() {
+            let port = self.web.port;
+            self.notes.push(format!(
+                "jobs of the runner can reach the web server on port {port}, as everything in this container can, and with it \
+                 a shell of the workspace: VSCODE_WEB_AUTH=token closes it to them"
+            ));
+        }
+    }
+
     fn or_refuse(self, problems: Vec<String>) -> Result<Self, Failure> {
         if problems.is_empty() {
             return Ok(self);
@@ -115,13 +127,6 @@ fn gather(sources: &Sources, strict: bool) -> (Settings, Vec<String>) {
     let strict = reader.switch("STRICT", false) || strict;
     let repository = reader.beside("repository", Reader::repository);
     let runner = reader.beside("runner", Reader::runner);
-    if reach == Some(Reach::Loopback) && matches!(web.auth, WebAuth::Nobody) && runner.is_some() {
-        let port = web.port;
-        reader.notes.push(format!(
-            "jobs of the runner can reach the web server on port {port}, as everything in this container can, and with it a \
-             shell of the workspace: VSCODE_WEB_AUTH=token closes it to them"
-        ));
-    }
     reader.unknown();
     let Reader { mut problems, notes, mut disabled, .. } = reader;
     if strict {
