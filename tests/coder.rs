@@ -268,6 +268,21 @@ fn it_finds_a_place_where_programs_may_be_executed() {
 }
 
 #[test]
+fn what_is_no_file_in_the_users_own_folder_is_replaced_and_what_is_one_is_kept() {
+    let setup = setup();
+    let agent = compile(&setup, AGENT);
+    let server = serve(setup.network(), good(&agent, setup.folder()));
+    let before = "mount -o remount,noexec /opt; mount -o remount,noexec /run; mount -o remount,noexec /tmp
+                  cd /home/ansible; mkdir -p .cache/gantry; mkfifo .cache/gantry/coder-agent; chown -R 1000:1000 .cache";
+    let container = setup.before(before).start();
+    assert!(started(&container).starts_with("/home/ansible/.cache/gantry/coder-agent\n1000\n"));
+    container.sh("rm /home/ansible/started; kill -9 $(pgrep -x coder-agent)");
+    container.logged("the agent is the server's present one already");
+    started(&container);
+    assert_eq!(server.asked().len(), 2);
+}
+
+#[test]
 fn a_token_from_a_file_is_read_anew_at_each_start() {
     let setup =
         Setup::new().set("CODER_AGENT_URL", &format!("http://127.0.0.1:{PORT}")).set("CODER_AGENT_TOKEN_FILE", "/run/token");

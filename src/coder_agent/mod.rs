@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const LARGEST: u64 = 1024 * 1024 * 1024;
 /// How long the agent may take to say its version, and `sha1sum` to read it.
 const SHORT: Duration = Duration::from_secs(60);
+/// How long `sha1sum` may take where the workspace's user may have put anything: what it cannot read is replaced.
+const FOREIGN: Duration = Duration::from_secs(15);
 const SHA1SUM: &str = "/usr/bin/sha1sum";
 
 /// Where the agent is started from: a link in the runtime folder to wherever programs can be kept.
@@ -110,7 +112,7 @@ impl Attempt<'_> {
         let token = self.sources.secret(TOKEN)?.ok_or_else(|| format!("{TOKEN} is not set"))?;
         let place = place::choose(self.account)?;
         let agent = place.folder.join("coder-agent");
-        let known = if agent.exists() { Some(self.sha1(&agent)?) } else { None };
+        let known = self.known(&agent, &place)?;
         self.runtime.report.doing("downloads the agent");
         // In the user's own folder, this process follows no name: it downloads elsewhere.
         let own = if place.foreign { places::runtime() } else { place.folder.clone() };
@@ -126,6 +128,21 @@ impl Attempt<'_> {
         let version = accepted?;
         self.runtime.report.info(format!("downloaded and checked: {version}"));
         self.offer(&agent, &token)
+    }
+
+    /// The SHA-1 of the agent that is there already, if one is.
+    fn known(&mut self, agent: &Path, place: &Place) -> Result<Option<String>, Problem> {
+        if !fs::symlink_metadata(agent).is_ok_and(|found| found.is_file()) {
+            return Ok(None);
+        }
+        if !place.foreign {
+            return self.sha1(agent, None).map(Some);
+        }
+        match self.sha1(agent, Some(self.account.clone())) {
+            Ok(sha1) => Ok(Some(sha1)),
+            Err(Problem::Stopped) => Err(Problem::Stopped),
+            Err(Problem::Here(_)) => Ok(None),
+        }
     }
 
     /// Downloads the agent unless its server still has the one whose SHA-1 is `known`.
@@ -160,7 +177,7 @@ impl Attempt<'_> {
         };
         offered.check()?;
         if let Some(expected) = answer.header("etag").and_then(checks::sha1_of_etag) {
-            let found = self.sha1(path)?;
+            let found = self.sha1(path, None)?;
             if found != expected {
                 return Err(format!("`{}` arrived damaged: its SHA-1 is {found}, its server says {expected}", self.url).into());
             }
@@ -193,27 +210,31 @@ impl Attempt<'_> {
         Ok(version)
     }
 
-    /// The SHA-1 of a file, in lower case.
-    fn sha1(&mut self, path: &Path) -> Result<String, Problem> {
-        let output = self.output(Program {
+    /// The SHA-1 of a file, in lower case; read with the rights of `user` where it is theirs.
+    fn sha1(&mut self, path: &Path, user: Option<Account>) -> Result<String, Problem> {
+        let patience = if user.is_some() { FOREIGN } else { SHORT };
+        let program = Program {
             path: SHA1SUM.into(),
             arguments: vec!["--zero".into(), "--".into(), path.into()],
+            user,
             folder: "/".into(),
             ..Program::default()
-        })?;
+        };
+        let output = self.output(program, patience)?;
         output.split_whitespace().next().map(str::to_owned).ok_or_else(|| format!("`{SHA1SUM}` says nothing").into())
     }
 
     /// What the agent calls itself.
     fn version(&mut self, path: &Path) -> Result<String, Problem> {
-        let output = self.output(Program {
+        let program = Program {
             path: path.into(),
             arguments: vec!["--version".into()],
             environment: self.account.environment(&Vec::new()),
             user: Some(self.account.clone()),
             folder: "/".into(),
             ..Program::default()
-        })?;
+        };
+        let output = self.output(program, SHORT)?;
         let first = output.lines().next().unwrap_or_default();
         match first.contains("Coder") {
             true => Ok(first.chars().take(80).collect()),
@@ -222,10 +243,10 @@ impl Attempt<'_> {
     }
 
     /// The output of a program that ends with 0.
-    fn output(&mut self, program: Program) -> Result<String, Problem> {
+    fn output(&mut self, program: Program, patience: Duration) -> Result<String, Problem> {
         let path = program.path.display().to_string();
         let program = Program { no_new_privileges: true, dies_with_parent: true, ..program };
-        match self.runtime.run(&program, b"", SHORT, true) {
+        match self.runtime.run(&program, b"", patience, true) {
             Ok(finished) if finished.end == End::Code(0) => Ok(String::from_utf8_lossy(&finished.output).into_owned()),
             Ok(finished) => Err(format!("`{path}` does not work here: {}", finished.end).into()),
             Err(Trouble::Stopped) => Err(Problem::Stopped),
