@@ -265,6 +265,23 @@ fn a_stop_in_any_phase_of_the_start_leaves_nothing_on_the_list() {
 }
 
 #[test]
+fn a_registration_that_arrives_after_the_stop_is_removed_too() {
+    let (setup, github) = with_pat();
+    github.hold("register");
+    let container = setup.set("STOP_GRACE_SECONDS", "12").start().healthy();
+    container.until("the registration", |_| github.arrived("register").then_some(()));
+    let looked = github.count("GET", "/actions/runners");
+    container.signal(Signal::SIGTERM);
+    // `config.sh` is gone by then; what it has sent is not.
+    container.until("a look at the list", |_| (github.count("GET", "/actions/runners") > looked).then_some(()));
+    github.release();
+    let (status, log) = container.stop_only();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("removed `fixed` (id 21) from GitHub"), "{log}");
+    assert_eq!(github.names(), [""; 0], "{log}");
+}
+
+#[test]
 fn a_stop_while_it_waits_to_try_again_is_quick_and_clean() {
     let (setup, github) = with_pat();
     github.prepare("POST", "registration-token", 100, Answer::new(403, "{}"));

@@ -15,6 +15,8 @@ const LAST_REQUEST: Duration = Duration::from_secs(3);
 const SHORTEST_REQUEST: Duration = Duration::from_millis(500);
 /// How often a removal is tried again on the way out.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How long a request of somebody who was killed may still be on its way.
+const STILL_COMES: Duration = Duration::from_secs(1);
 /// How long the listener may take to end when there is nothing for it to do any more.
 const IDLE_ENDS: Duration = Duration::from_secs(3);
 /// The most of the patience that is left to PID 1's view of it.
@@ -29,6 +31,8 @@ const TOKEN_LIVES: u64 = 59 * 60;
 enum Removal {
     /// It is not on the list (any more), or not ours (any more).
     Gone,
+    /// It is not on the list, but may still come: whoever was registering it had not heard of it yet.
+    Unseen,
     /// GitHub does not remove it while it runs a job.
     Busy,
 }
@@ -43,7 +47,7 @@ impl Keeper<'_> {
                 continue;
             }
             match self.remove(runtime, &record, Way::USUAL)? {
-                Removal::Gone => self.records.remove(&record),
+                Removal::Gone | Removal::Unseen => self.records.remove(&record),
                 Removal::Busy => runtime.report.warning(format!(
                     "the runner `{}` (id {}) of before counts as busy: GitHub removes it later, or this container when it stops",
                     record.name,
@@ -83,7 +87,7 @@ impl Keeper<'_> {
         let Some(id) = record.id else {
             let list = self.github.list(runtime, &record.list, way)?;
             let ours = list.into_iter().find(|listed| listed.name.eq_ignore_ascii_case(&record.name) && !listed.online);
-            return ours.map_or(Ok(Removal::Gone), |listed| self.delete(runtime, record, listed.id, way));
+            return ours.map_or(Ok(Removal::Unseen), |listed| self.delete(runtime, record, listed.id, way));
         };
         let answer = self.github.ask(runtime, "GET", &format!("{}/{id}", record.list), None, way)?;
         if answer.status == 404 {
@@ -134,6 +138,7 @@ impl Keeper<'_> {
         let (mut asked, mut busy_told, mut refusals) = (false, false, 0);
         let mut why = "there was no time".to_owned();
         let mut stale = Vec::new();
+        let mut unseen_since = None;
         while !self.records.all().is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left < Duration::from_millis(100) || refusals > 1 {
@@ -147,6 +152,11 @@ impl Keeper<'_> {
             for record in self.records.all().to_vec() {
                 match self.remove(runtime, &record, way) {
                     Ok(Removal::Gone) => self.records.remove(&record),
+                    Ok(Removal::Unseen) => {
+                        if unseen_since.get_or_insert_with(Instant::now).elapsed() >= STILL_COMES {
+                            self.records.remove(&record);
+                        }
+                    }
                     Ok(Removal::Busy) if group.is_some() && record.group == group => {
                         busy = true;
                         why = "it still runs a job".to_owned();
