@@ -2,7 +2,7 @@
 
 mod container;
 
-use container::{Setup, server};
+use container::{Container, Setup, server};
 use nix::sys::signal::Signal;
 
 /// The process id of the service, as the container sees it.
@@ -219,6 +219,31 @@ fn health_tells_what_is_wrong() {
     let health = container.health();
     assert_eq!((health.status.code(), String::from_utf8(health.stdout).unwrap().contains("web: starting")), (Some(1), true));
     container.signal(Signal::SIGTERM);
+}
+
+#[test]
+fn who_takes_the_port_of_a_service_is_not_taken_for_it() {
+    // The service is slow; a job is not.
+    let setup = Setup::web(&server("sleep 1 until -e '/home/ansible/go';"));
+    let job = "use IO::Socket::INET;\n\
+               my $listener = IO::Socket::INET->new(LocalAddr => '0.0.0.0:8080', Listen => 5) or die;\n\
+               while (1) { my $client = $listener->accept or next; print $client qq(HTTP/1.1 200 OK\\r\\n\\r\\n); close $client }\n";
+    std::fs::write(setup.folder().join("job.pl"), job).unwrap();
+    let container = setup.start();
+    container.logged("started as process");
+    container.sh("setpriv --reuid=1001 --clear-groups perl /mnt/files/job.pl > /dev/null 2>&1 &");
+    let listens = |container: &Container| container.sh("grep -E ':1F90 [0-9A-F:]+ 0A ' /proc/net/tcp || true").contains("1F90");
+    container.until("the job's listener", |container| listens(container).then_some(()));
+    // Before each answer it looks at what is starting.
+    for _ in 0..3 {
+        let text = String::from_utf8(container.health().stdout).unwrap();
+        assert!(text.contains("web: starting"), "{text}");
+    }
+    container.sh("kill $(pgrep -f '^perl /mnt/files/job.pl')");
+    container.until("a free port", |container| (!listens(container)).then_some(()));
+    container.sh("touch /home/ansible/go");
+    let (status, log) = container.healthy().stop();
+    assert_eq!(status.code(), Some(0), "{log}");
 }
 
 #[test]

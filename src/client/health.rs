@@ -5,6 +5,7 @@ use super::{PATIENCE, ask};
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::supervisor::listening;
+use nix::unistd::Uid;
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -27,7 +28,7 @@ pub(crate) fn health(log: &Log) -> Result<u8, Failure> {
         let (counts, verdict) = match judge(service) {
             Judged::Good(verdict) => (false, verdict),
             Judged::Bad(verdict) => (true, verdict),
-            Judged::Serves(port, path) => match serves(port, path) {
+            Judged::Serves(port, uid, path) => match serves(port, uid, path) {
                 Ok(()) => (false, format!("serves on port {port}")),
                 Err(error) => (true, format!("does not serve on port {port}: {error}")),
             },
@@ -44,23 +45,30 @@ pub(crate) fn health(log: &Log) -> Result<u8, Failure> {
 enum Judged<'a> {
     Good(String),
     Bad(String),
-    /// It says that it serves on this port, at this path: to be tried.
-    Serves(u16, &'a str),
+    /// It says that it serves on this port, as this user, at this path: to be tried.
+    Serves(u16, Uid, &'a str),
 }
 
 fn judge<'a>(service: &BTreeMap<&'a str, &'a str>) -> Judged<'a> {
     let phase = field(service, "phase");
     let port = service.get("port").and_then(|port| port.parse().ok());
     match (field(service, "role"), phase, port) {
-        ("main", "ready", Some(port)) => Judged::Serves(port, field(service, "path")),
+        ("main", "ready", Some(port)) => {
+            // Without a user, root alone is good enough.
+            let uid = service.get("uid").and_then(|uid| uid.parse().ok()).unwrap_or_default();
+            Judged::Serves(port, Uid::from_raw(uid), field(service, "path"))
+        }
         ("main", "ready" | "stopped" | "idle" | "done", _) | ("side", _, _) => Judged::Good(phase.to_owned()),
         _ => Judged::Bad(phase.to_owned()),
     }
 }
 
-fn serves(port: u16, path: &str) -> io::Result<()> {
+fn serves(port: u16, user: Uid, path: &str) -> io::Result<()> {
+    if !listening(port, user) {
+        return Err(io::Error::other("it does not listen"));
+    }
     if path == "-" {
-        return if listening(port) { Ok(()) } else { Err(io::Error::other("nothing listens")) };
+        return Ok(());
     }
     let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -83,8 +91,11 @@ mod tests {
     #[test]
     fn only_what_gives_access_counts() {
         let table = [
-            (vec![("role", "main"), ("phase", "ready"), ("port", "22")], Judged::Serves(22, "-")),
-            (vec![("role", "main"), ("phase", "ready"), ("port", "80"), ("path", "/v")], Judged::Serves(80, "/v")),
+            (vec![("role", "main"), ("phase", "ready"), ("port", "22")], Judged::Serves(22, 0.into(), "-")),
+            (
+                vec![("role", "main"), ("phase", "ready"), ("port", "80"), ("uid", "7"), ("path", "/v")],
+                Judged::Serves(80, 7.into(), "/v"),
+            ),
             // A tunnel that waits for a login.
             (vec![("role", "main"), ("phase", "ready")], Judged::Good("ready".into())),
             (vec![("role", "main"), ("phase", "starting"), ("port", "22")], Judged::Bad("starting".into())),

@@ -143,7 +143,7 @@ fn object(fields: &Fields<'_>, text: &mut String) {
         quote(name, text);
         text.push(':');
         match value.parse::<u64>() {
-            Ok(number) if ["uptime_seconds", "last_error_seconds_ago", "restarts", "port"].contains(&name) => {
+            Ok(number) if ["uptime_seconds", "last_error_seconds_ago", "restarts", "port", "uid"].contains(&name) => {
                 text.push_str(&number.to_string());
             }
             _ => quote(value, text),

@@ -178,7 +178,7 @@ impl Supervisor<'_> {
             }
         }
         for (index, service) in self.services.iter().enumerate() {
-            if matches!(self.state.phase(index), Phase::Starting { .. }) && service.probe.port().is_some_and(listening) {
+            if matches!(self.state.phase(index), Phase::Starting { .. }) && service.listens() {
                 events.push_back(Event::Ready(index));
             }
         }

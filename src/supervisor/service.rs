@@ -1,8 +1,10 @@
 //! What a service is, to the supervisor.
 
 use super::events::Policy;
+use super::ports::listening;
 use crate::process::Program;
 use nix::sys::signal::Signal;
+use nix::unistd::Uid;
 use std::path::PathBuf;
 
 /// A service to run.
@@ -21,6 +23,18 @@ pub(crate) struct Service {
     pub(crate) shown: Shown,
     /// Looks at each line of its output.
     pub(crate) watch: Option<Watch>,
+}
+
+impl Service {
+    /// The user that it listens as.
+    pub(super) fn uid(&self) -> Uid {
+        self.program.user.as_ref().map_or_else(Uid::effective, |user| user.uid)
+    }
+
+    /// Whether it listens on its port.
+    pub(super) fn listens(&self) -> bool {
+        self.probe.port().is_some_and(|port| listening(port, self.uid()))
+    }
 }
 
 /// Where the output of a service goes. In any case its last lines are kept for `entrypoint logs`.
@@ -60,7 +74,7 @@ pub(crate) struct Step {
 /// How a service shows that it serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Probe {
-    /// It listens on this port.
+    /// It, or root, listens on this port.
     Port(u16),
     /// It listens on this port and answers `GET path` with 200.
     Http(u16, &'static str),

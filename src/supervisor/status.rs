@@ -39,7 +39,7 @@ impl Snapshot<'_> {
                 fields.push(("uptime", seconds(self.now.saturating_sub(since))));
             }
             if let Some(port) = service.probe.port() {
-                fields.push(("port", port.to_string()));
+                fields.extend([("port", port.to_string()), ("uid", service.uid().to_string())]);
             }
             if let Probe::Http(_, path) = service.probe {
                 fields.push(("path", path.to_owned()));
