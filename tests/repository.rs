@@ -1,42 +1,16 @@
 //! The clone of `ANSIBLE_REPO_URL`: the real git, from a real Git server, as the workspace's user.
 
+mod cloning;
 mod container;
 mod doubles;
 
-use container::{Container, Setup, server};
+use cloning::{CLONED, URL, git, repositories, serve, setup};
 use doubles::git::Repositories;
 use doubles::{Answer, Request, Server};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 
 const TOKEN: &str = "ghp_canary0123456789";
-const URL: &str = "http://127.0.0.1:7000/project.git";
-
-/// A workspace with a web server that is to clone from port 7000.
-fn setup(url: &str) -> Setup {
-    Setup::web(&server("")).set("ANSIBLE_REPO_URL", url)
-}
-
-/// The usual repository, with or without a token.
-fn repositories(setup: &Setup, token: Option<&str>) -> Repositories {
-    let folder = setup.folder().join("repositories");
-    std::fs::create_dir_all(&folder).unwrap();
-    Repositories::new(&folder, token).with("project", &["one", "two", "three"])
-}
-
-/// Serves them on port 7000.
-fn serve(setup: &Setup, repositories: Repositories) -> Server {
-    Server::start(setup.network().listen(7000), move |request| repositories.answer(request))
-}
-
-/// As the workspace's user.
-fn git(container: &Container, arguments: &str) -> String {
-    let script = format!("cd /home/ansible; HOME=/home/ansible setpriv --reuid=1000 --regid=1000 --clear-groups git {arguments}");
-    container.sh(&script)
-}
-
-const CLONED: &str = "is in `/home/ansible/project`";
 
 #[test]
 fn a_public_repository_is_there_before_the_services_start() {
@@ -321,104 +295,4 @@ fn scripts_that_fail_are_said_and_end_nothing() {
         let (status, log) = container.stop();
         assert_eq!(status.code(), Some(0), "{log}");
     }
-}
-
-/// A setup whose home is a folder of the host, which a second container finds as the first one left it.
-fn with_home(setup: Setup, home: &Path) -> Setup {
-    std::fs::create_dir_all(home).unwrap();
-    std::os::unix::fs::chown(home, Some(1000), Some(1000)).unwrap();
-    setup.before(&format!("mount --bind {} /home/ansible", home.display()))
-}
-
-#[test]
-fn a_clone_that_was_killed_is_not_taken_for_a_whole_one() {
-    let ground = Setup::new();
-    let home = ground.folder().join("home");
-    let repositories = repositories(&ground, None);
-    for when in ["info/refs", "git-upload-pack"] {
-        let first = with_home(setup(URL), &home);
-        let (reached, repositories_then) = (Arc::new(Barrier::new(2)), repositories.clone());
-        let at_server = reached.clone();
-        let _server = Server::start(first.network().listen(7000), move |request| {
-            if request.path.contains(when) {
-                at_server.wait();
-                std::thread::park();
-            }
-            repositories_then.answer(request)
-        });
-        let container = first.start();
-        reached.wait();
-        container.until("a partial clone", |_| home.join(partial()).exists().then_some(()));
-        // SIGKILL to everything.
-        drop(container);
-        assert!(home.join(partial()).exists() && !home.join("project").exists());
-
-        let second = with_home(setup(URL), &home);
-        let _server = serve(&second, repositories.clone());
-        let container = second.start();
-        container.logged(CLONED);
-        assert_eq!(git(&container, "-C project status --short --branch"), "## main...origin/main\n");
-        assert!(!home.join(partial()).exists());
-        drop(container);
-        std::fs::remove_dir_all(home.join("project")).unwrap();
-    }
-    std::fs::remove_dir_all(ground.folder()).unwrap();
-}
-
-fn partial() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    format!(".project.gantry-partial-{}", host.trim())
-}
-
-#[test]
-fn a_stop_while_it_clones_is_quick_and_clean() {
-    let setup = setup(URL);
-    let reached = Arc::new(Barrier::new(2));
-    let at_server = reached.clone();
-    let _server = Server::start(setup.network().listen(7000), move |_: &Request| {
-        at_server.wait();
-        std::thread::park();
-        Answer::new(500, "")
-    });
-    let container = setup.start();
-    reached.wait();
-    let (status, log) = container.stop();
-    assert_eq!(status.code(), Some(0), "{log}");
-    assert!(!log.contains("killed"), "{log}");
-}
-
-#[test]
-fn a_volume_of_its_own_is_filled_in_place() {
-    // As docker mounts a new volume: empty and root's.
-    let mount = "mkdir /home/ansible/project; mount -t tmpfs -o noexec tmpfs /home/ansible/project; mkdir /home/ansible/project/lost+found";
-    let setup = setup(URL).before(mount);
-    let _server = serve(&setup, repositories(&setup, None));
-    let container = setup.start();
-    container.logged(CLONED);
-    container.logged("is mounted noexec");
-    assert_eq!(git(&container, "-C project status --short --branch"), "## main...origin/main\n");
-    assert_eq!(container.sh("ls -A /home/ansible/project"), ".git\nlost+found\none\nthree\ntwo\n");
-}
-
-#[test]
-fn a_folder_of_somebody_else_is_said() {
-    let setup = setup(URL).set("ANSIBLE_REPO_DIR", "/opt/other/project").before("mkdir /opt/other; touch /opt/other/file");
-    let _server = serve(&setup, repositories(&setup, None));
-    let container = setup.start().healthy();
-    let log = container.log();
-    assert!(log.contains("`/opt/other` cannot be written to by `ansible`: it belongs to root:root"), "{log}");
-    let (status, log) = container.stop();
-    assert_eq!(status.code(), Some(0), "{log}");
-}
-
-#[test]
-fn no_hook_of_the_users_runs() {
-    let hook = "mkdir -p /home/ansible/t/hooks; printf '#!/bin/sh\\ntouch /tmp/hooked\\n' > /home/ansible/t/hooks/post-checkout\n\
-                chmod 755 /home/ansible/t/hooks/post-checkout\n\
-                printf '[init]\\n\\ttemplateDir = /home/ansible/t\\n' > /home/ansible/.gitconfig; chown -R 1000:1000 /home/ansible";
-    let setup = setup(URL).before(hook);
-    let _server = serve(&setup, repositories(&setup, None));
-    let container = setup.start();
-    container.logged(CLONED);
-    container.sh("test -e /home/ansible/project/.git/hooks/post-checkout && test ! -e /tmp/hooked");
 }
