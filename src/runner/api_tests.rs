@@ -48,7 +48,8 @@ fn answers_are_read() {
     assert_eq!(task(arn).as_deref(), Some("0123456789abcdef0123456789abcdef"));
     assert_eq!(task(br#"{"TaskARN":"x/../.."}"#), None);
     let sent = jit_request("n\"", 1, &["a".into()], "_work");
-    assert_eq!(sent, r#"{"labels":["a"],"name":"n\"","runner_group_id":1,"work_folder":"_work"}"#);
+    let expected = serde_json::json!({"labels": ["a"], "name": "n\"", "runner_group_id": 1, "work_folder": "_work"});
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&sent).unwrap(), expected);
 }
 
 #[test]

@@ -232,7 +232,9 @@ async fn dockerfile(shared: &Shared, id: &str, build: &Built, stage: &str, event
     let mut context = shared.site.contexts.get(&build.context).cloned().unwrap_or_default();
     if build.entrypoint {
         let bytes = shared.entrypoint.lock().await.clone().unwrap_or_default();
-        context.add(ENTRYPOINT, 0o755, bytes)?;
+        // Executable for everybody and readable for root alone: of a program that its user may not read, the kernel
+        // hides the environment from that user from the exec on.
+        context.add(ENTRYPOINT, 0o711, bytes)?;
     }
     let tar = context.tar(LAYER_EPOCH).map_err(|source| StepError::Io { path: PathBuf::from(&build.context), source })?;
     let mut args = build.args.clone();
