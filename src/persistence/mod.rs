@@ -156,10 +156,15 @@ mod tests {
 
     #[test]
     fn a_folder_is_on_a_volume_or_in_the_container() {
-        let mounts = ["/", "/proc", "/work", "/etc/hosts"].map(PathBuf::from);
-        for (path, expected) in
-            [("/work", true), ("/work/home/x", true), ("/workspace", false), ("/data", false), ("/etc/x", false), ("/", false)]
-        {
+        let mounts = ["/", "/proc", "/persist", "/etc/hosts"].map(PathBuf::from);
+        for (path, expected) in [
+            ("/persist", true),
+            ("/persist/home/x", true),
+            ("/persistent", false),
+            ("/data", false),
+            ("/etc/x", false),
+            ("/", false),
+        ] {
             assert_eq!(on_volume(Path::new(path), &mounts), expected, "{path}");
         }
     }

@@ -23,12 +23,12 @@ fn defaults_and_choices() {
     let chosen = repository(&[
         ("ANSIBLE_REPO_BRANCH", "feat/x"),
         ("ANSIBLE_REPO_DEPTH", "1"),
-        ("ANSIBLE_REPO_DIR", "~/work/here"),
+        ("ANSIBLE_REPO_DIR", "~/src/here"),
         ("ANSIBLE_REPO_PRE_CLONE", "#!/bin/sh\necho before\n"),
         ("ANSIBLE_REPO_POST_CLONE", "make"),
         ("GITHUB_TOKEN", "t"),
     ]);
-    assert_eq!((chosen.branch.as_deref(), chosen.depth, chosen.folder), (Some("feat/x"), Some(1), PathBuf::from("work/here")));
+    assert_eq!((chosen.branch.as_deref(), chosen.depth, chosen.folder), (Some("feat/x"), Some(1), PathBuf::from("src/here")));
     assert_eq!((chosen.before.as_deref(), chosen.after.as_deref()), (Some("#!/bin/sh\necho before\n"), Some("make")));
     assert!(chosen.authenticate);
 }
