@@ -45,6 +45,16 @@ fn organizations_and_enterprises_have_runners_too() {
 }
 
 #[test]
+fn an_enterprise_server_has_its_api_below_its_own_address() {
+    let (setup, github) = with_pat();
+    let setup = setup.set("GITHUB_RUNNER_API_URL", "").set("GITHUB_RUNNER_URL", "http://127.0.0.1:7000/o/r");
+    let container = setup.start().healthy();
+    online(&container, &github, &["fixed"]);
+    leaves(container, &github);
+    assert!(github.asked().iter().all(|request| request.path.starts_with("/api/v3/repos/o/r")), "{:?}", github.asked());
+}
+
+#[test]
 fn an_app_registers_with_a_token_of_its_installation() {
     let (key, public) = app_key();
     // In a file; on one line; with the installation's id.

@@ -212,7 +212,9 @@ impl GitHub {
     }
 
     fn answer(&self, request: &Request) -> Answer {
-        let path = request.path.split('?').next().unwrap_or_default().to_owned();
+        let path = request.path.split('?').next().unwrap_or_default();
+        // Where an Enterprise Server has it.
+        let path = path.strip_prefix("/api/v3").unwrap_or(path).to_owned();
         let held = self.lock().held.clone();
         self.lock().asked.push(request.clone());
         for place in held {
