@@ -37,9 +37,11 @@ fn watched(recipe: Recipe) -> Recipe {
         let as_user =
             format!("env -i PATH=/usr/bin DECOY=canary-DECOY-environ setpriv --reuid={user} --regid={user} --clear-groups");
         let decoy = "python3 -c 'import time; time.sleep(1e6)' canary-DECOY-argv";
-        format!("{as_user} {decoy} & {as_user} python3 /srv/watcher.py {user} & ")
+        format!("again {as_user} {decoy} & again {as_user} python3 /srv/watcher.py {user} & ")
     };
-    let script = WATCHED.map(watcher).concat() + "exec /usr/local/bin/entrypoint";
+    // What runs as the jobs' user is ended before a registration, as if a job had left it behind: it comes back.
+    let again = "again() { while :; do \"$@\"; sleep 0.02; done; }; ";
+    let script = again.to_owned() + &WATCHED.map(watcher).concat() + "exec /usr/local/bin/entrypoint";
     let recipe = recipe.folder("/var/decoy", 0, 0o755).file("/var/decoy/file", 0, 0o444, "canary-DECOY-file");
     let key = format!("-----BEGIN PRIVATE KEY-----\n{}\n", "A".repeat(64));
     let recipe = recipe.file("/var/decoy/key", 0, 0o444, &key);
