@@ -132,7 +132,8 @@ fn what_a_job_leaves_behind_is_gone_before_the_next_registration() {
         // Away from the listener's group and session, as a job may start something.
         let left = "setpriv --reuid=1001 --regid=1001 --clear-groups setsid --fork sleep 12345 > /dev/null 2>&1";
         container.sh(left);
-        container.sh("pgrep -f '^sleep 12345'");
+        // `setsid` comes back before its child has become the program.
+        container.until("what stays", |container| container.sh("pgrep -f '^sleep 12345' || true").contains('\n').then_some(()));
         if ephemeral == "on" {
             github.job("fixed", "build");
             container.until("the job", |container| container.sh("pgrep -f '^sleep 2000' || true").contains('\n').then_some(()));
