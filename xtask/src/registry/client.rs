@@ -12,7 +12,7 @@ use reqwest::{Body, RequestBuilder, Url};
 use tokio_util::io::ReaderStream;
 
 use super::transport::{Answer, Transport, Trouble};
-use super::{Access, Identity, RegistryError, Sources, api_host};
+use super::{Access, Credential, RegistryError, Sources, api_host};
 use crate::oci::{Digest, Repository, media_type};
 use crate::retry::{Clock, Policy, SystemClock};
 
@@ -64,11 +64,11 @@ impl Registry {
         access: Access,
         sources: &Sources,
     ) -> Result<Self, RegistryError> {
-        let identity = Identity::from(sources.credential(repository.registry()).await?);
-        Self::with(repository, insecure, access, identity, Policy::default(), Arc::new(SystemClock::default()))
+        let credential = sources.credential(repository.registry()).await?;
+        Self::with(repository, insecure, access, credential, Policy::default(), Arc::new(SystemClock::default()))
     }
 
-    /// The same with everything given: who we are there (see [`Identity`]), the bounds of retries and the clock.
+    /// The same with everything given: the credential and where it came from, the bounds of retries and the clock.
     ///
     /// # Errors
     /// TLS has no roots.
@@ -76,12 +76,12 @@ impl Registry {
         repository: &Repository,
         insecure: bool,
         access: Access,
-        identity: impl Into<Identity>,
+        credential: Option<(Credential, String)>,
         policy: Policy,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, RegistryError> {
         let plain = insecure || repository.is_loopback();
-        let transport = Transport::new(repository, plain, access, identity.into(), policy, clock)?;
+        let transport = Transport::new(repository, plain, access, credential, policy, clock)?;
         Ok(Self { repository: repository.clone(), transport })
     }
 

@@ -7,14 +7,12 @@
 mod client;
 mod credentials;
 mod helper;
-mod identity;
 mod transport;
 
 use std::error::Error;
 
 pub use client::{Blob, BlobSource, Registry};
 pub use credentials::{Choice, Credential, CredentialError, Sources};
-pub use identity::{Identity, Issued, Issuer};
 pub use transport::Access;
 
 use crate::oci::{Digest, Reference, Repository};

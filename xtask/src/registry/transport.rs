@@ -13,7 +13,7 @@ use oci_distribution::{Client as OciClient, Reference as OciReference, RegistryO
 use reqwest::{RequestBuilder, Url, redirect};
 use tokio::sync::Mutex;
 
-use super::{Credential, CredentialError, Identity, RegistryError, api_host, innermost};
+use super::{Credential, RegistryError, api_host, innermost};
 use crate::oci::Repository;
 use crate::retry::{Clock, Policy, is_passing, retry_after};
 use crate::secret::Secret;
@@ -52,8 +52,6 @@ pub(super) enum Trouble {
     Denied { why: String },
     /// Not what the specification says.
     Protocol { why: String },
-    /// No credential can be had (any more).
-    Credential(CredentialError),
 }
 
 /// The attempts at one thing.
@@ -69,7 +67,8 @@ pub(super) struct Transport {
     pub(super) host: String,
     pub(super) base: Url,
     access: RegistryOperation,
-    identity: Identity,
+    credential: Option<Credential>,
+    identity: String,
     authorization: Mutex<Option<Authorization>>,
     policy: Policy,
     clock: Arc<dyn Clock>,
@@ -84,7 +83,7 @@ struct Authorization {
 #[derive(Clone)]
 enum Kind {
     Nothing,
-    Basic(Credential),
+    Basic,
     Bearer(Secret),
 }
 
@@ -93,7 +92,7 @@ impl Transport {
         repository: &Repository,
         plain: bool,
         access: Access,
-        identity: Identity,
+        credential: Option<(Credential, String)>,
         policy: Policy,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, RegistryError> {
@@ -128,12 +127,16 @@ impl Transport {
         }
         let oci = OciClient::try_from(config).map_err(|error| failed(innermost(&error)))?;
         let reference = OciReference::with_tag(host.clone(), repository.path().to_owned(), "latest".to_owned());
+        let (credential, identity) = match credential {
+            Some((credential, origin)) => (Some(credential), format!("the credential of {origin} was used")),
+            None => (None, "no credential was found for it".to_owned()),
+        };
         let access = match access {
             Access::Pull => RegistryOperation::Pull,
             Access::Push => RegistryOperation::Push,
         };
         let authorization = Mutex::new(None);
-        Ok(Self { http, oci, reference, host, base, access, identity, authorization, policy, clock })
+        Ok(Self { http, oci, reference, host, base, access, credential, identity, authorization, policy, clock })
     }
 
     pub(super) fn attempts(&self) -> Attempts {
@@ -182,7 +185,7 @@ impl Transport {
             match status {
                 StatusCode::UNAUTHORIZED if !renewed => {
                     renewed = true;
-                    self.refused().await;
+                    *self.authorization.lock().await = None;
                 }
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                     return Err(Trouble::Denied { why: format!("{}{}", status.as_u16(), answer.message()) });
@@ -222,9 +225,8 @@ impl Transport {
             Trouble::Status { status, message, .. } => {
                 RegistryError::Status { registry, what, status: status.as_u16(), attempts, message }
             }
-            Trouble::Denied { why } => RegistryError::Denied { registry, what, why, identity: self.identity.to_string() },
+            Trouble::Denied { why } => RegistryError::Denied { registry, what, why, identity: self.identity.clone() },
             Trouble::Protocol { why } => RegistryError::Protocol { registry, what, why },
-            Trouble::Credential(error) => RegistryError::Credential(error),
         }
     }
 
@@ -265,33 +267,25 @@ impl Transport {
             }
         };
         drop(known);
-        Ok(match kind {
-            Kind::Bearer(token) => request.bearer_auth(token.expose()),
-            Kind::Basic(Credential::Basic { username, password }) => request.basic_auth(username, Some(password.expose())),
+        Ok(match (kind, &self.credential) {
+            (Kind::Bearer(token), _) => request.bearer_auth(token.expose()),
+            (Kind::Basic, Some(Credential::Basic { username, password })) => {
+                request.basic_auth(username, Some(password.expose()))
+            }
             _ => request,
         })
     }
 
-    /// What was sent was refused: another token is asked for, and another password where the registry takes that itself.
-    async fn refused(&self) {
-        if let Some(Authorization { kind: Kind::Basic(credential), .. }) = self.authorization.lock().await.take() {
-            self.identity.refused(&credential).await;
-        }
-    }
-
     async fn authenticate(&self) -> Result<Kind, Trouble> {
-        let credential = self.identity.current(self.clock.date()).await.map_err(Trouble::Credential)?;
-        let auth = match &credential {
+        let auth = match &self.credential {
             Some(Credential::Basic { username, password }) => RegistryAuth::Basic(username.clone(), password.expose().to_owned()),
             Some(Credential::Bearer(token)) => RegistryAuth::Bearer(token.expose().to_owned()),
             None => RegistryAuth::Anonymous,
         };
         match self.oci.auth(&self.reference, &auth, self.access).await {
             Ok(Some(token)) => Ok(Kind::Bearer(Secret::new(token))),
-            Ok(None) => Ok(match credential {
-                Some(credential @ Credential::Basic { .. }) => Kind::Basic(credential),
-                _ => Kind::Nothing,
-            }),
+            Ok(None) if matches!(auth, RegistryAuth::Basic(..)) => Ok(Kind::Basic),
+            Ok(None) => Ok(Kind::Nothing),
             Err(OciDistributionError::RequestError(error)) => Err(connection(error)),
             // The token server's status is lost; what refuses answers JSON, what is overloaded a page or nothing.
             Err(OciDistributionError::AuthenticationFailure(body)) => match serde_json::from_str::<serde_json::Value>(&body) {
