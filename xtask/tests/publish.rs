@@ -19,7 +19,7 @@ use xtask::publish::{
 };
 use xtask::registry::{Access, Registry, RegistryError, Sources, digest_of};
 use xtask::retry::{Policy, SystemClock};
-use xtask::store::{Blobs, Exported, obtain, split};
+use xtask::store::{Blobs, Compression, Exported, Finished, obtain, split};
 
 const CANARY: &str = "canary-7Qx9-secret";
 
@@ -72,7 +72,13 @@ async fn hasty(plan: &ReleasePlan, sources: &Sources) -> Registries {
 
 async fn images(images: &[&LocalImage], blobs: &Arc<Blobs>, events: &Events) -> Vec<Exported> {
     let wanted: Vec<_> = images.iter().map(|image| image.want()).collect();
-    obtain(&wanted, blobs, events, async |names| save(names).await).await.expect("the images are exported")
+    let export = async |names: &[String]| save(names).await;
+    obtain(&wanted, Compression::default(), blobs, events, unheard(), export).await.expect("the images are exported")
+}
+
+/// Layers may finish without anybody listening.
+fn unheard() -> Finished {
+    tokio::sync::mpsc::unbounded_channel().0
 }
 
 fn states(published: &Published) -> Vec<(String, TagState)> {
@@ -127,7 +133,8 @@ fn one_digest_everywhere_and_a_second_push_sends_nothing() {
     let published_again = runtime(async {
         let none = async |_: &[String]| -> Result<&[u8], std::io::Error> { panic!("nothing has to be exported") };
         let reopened = Arc::new(Blobs::open(cache.path()).expect("a store"));
-        let images = obtain(&wanted, &reopened, &again.events(), none).await.expect("all is known");
+        let (events, compression) = (again.events(), Compression::default());
+        let images = obtain(&wanted, compression, &reopened, &events, unheard(), none).await.expect("all is known");
         let registries = connect(&plan, &sources).await.expect("clients");
         execute(&plan, &images, &registries, &reopened, &again.events()).await.expect("it is published")
     });
@@ -271,7 +278,7 @@ fn the_same_export_gives_the_same_blobs_in_every_store() {
         let exported = runtime(images(&[&image], &blobs, &Trigger::never().events())).remove(0);
         assert_eq!(fs::read_dir(cache.path().join("spool")).expect("the spool").count(), 0, "nothing is left behind");
         // Whatever the engine calls it: its configuration on a graph driver, its manifest in containerd's store.
-        assert_eq!(blobs.known(&image.name, image.id()).as_ref(), Some(&exported));
+        assert_eq!(blobs.known(&image.name, image.id(), &Compression::default()).as_ref(), Some(&exported));
         (exported.config_digest, exported.layers.into_iter().map(|layer| (layer.diff_id, layer.digest)).collect::<Vec<_>>())
     };
     let (config, layers) = export();
@@ -304,13 +311,15 @@ fn an_oci_layout_is_taken_as_it_is() {
     let blobs = Arc::new(Blobs::open(cache.path()).expect("a store"));
     let exported = runtime(async {
         let file = tokio::fs::File::open(&tar).await.expect("the archive");
-        split(file, std::slice::from_ref(&image.name), &blobs, &Trigger::never().events()).await.expect("it is split").remove(0)
+        let (names, compression) = (std::slice::from_ref(&image.name), Compression::default());
+        let images = split(file, names, compression, &blobs, &Trigger::never().events(), &unheard()).await;
+        images.expect("it is split").remove(0)
     });
     let taken: Vec<_> = exported.layers.iter().map(|layer| format!("blobs/sha256/{}", layer.digest.hex())).collect();
     assert_eq!(taken, layers, "compressed layers stay the bytes that they were");
     // The engine calls the image by its manifest there; either way nothing is exported a second time.
     for id in [manifest_digest.as_str().expect("a digest").parse().expect("a digest"), exported.config_digest] {
-        assert_eq!(blobs.known(&image.name, id).as_ref(), Some(&exported), "{id}");
+        assert_eq!(blobs.known(&image.name, id, &Compression::default()).as_ref(), Some(&exported), "{id}");
     }
 }
 
@@ -327,10 +336,12 @@ fn an_export_that_breaks_off_says_so_and_leaves_nothing() {
         (&whole[..0], "the engine's export is not what was expected: it has no `manifest.json`"),
         (&b"{\"message\":\"no such image\"}"[..], "the engine's export broke off"),
     ] {
-        let error = runtime(split(bytes, std::slice::from_ref(&image.name), &blobs, &Trigger::never().events()));
+        let (names, events) = (std::slice::from_ref(&image.name), Trigger::never().events());
+        let error = runtime(split(bytes, names, Compression::default(), &blobs, &events, &unheard()));
         assert_eq!(error.expect_err("it is not whole").to_string(), told);
     }
-    let error = runtime(split(&whole[..], &["gantry-publish-test:other".to_owned()], &blobs, &Trigger::never().events()));
+    let (names, events) = (["gantry-publish-test:other".to_owned()], Trigger::never().events());
+    let error = runtime(split(&whole[..], &names, Compression::default(), &blobs, &events, &unheard()));
     assert_eq!(error.expect_err("no such image").to_string(), "the engine's export lacks the image `gantry-publish-test:other`");
 }
 

@@ -39,7 +39,9 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
         let registries = publish::connect(&release, &prepared.credentials).await?;
         let blobs = Arc::new(Blobs::open(&places.cache_folder("layers")?).map_err(publish::PublishError::Store)?);
         let wanted = wants(&plan, &release, &built)?;
-        let images = store::obtain(&wanted, &blobs, &events, async |names: &[String]| engine.export(names).await)
+        let (finished, _) = tokio::sync::mpsc::unbounded_channel();
+        let export = async |names: &[String]| engine.export(names).await;
+        let images = store::obtain(&wanted, prepared.family.compression, &blobs, &events, finished, export)
             .await
             .map_err(publish::PublishError::Store)?;
         Ok::<_, Failure>(publish::execute(&release, &images, &registries, &blobs, &events).await?)

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::oci::{Digest, Platform, Reference, Repository};
+use crate::oci::{Compression, Digest, Platform, Reference, Repository};
 
 /// A name in variants.toml: `[a-z0-9]+(-[a-z0-9]+)*`, at most 64 bytes, so that it can stand in a tag, a path and a label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,6 +164,8 @@ pub struct Family {
     pub build_date: BuildDate,
     /// `family.ca-bundle`: a CA bundle (path relative to variants.toml) with which published images may be built.
     pub ca_bundle: Option<String>,
+    /// `family.compression` and `family.compression-level`: how published layers are compressed.
+    pub compression: Compression,
     /// `[tags]`
     pub tags: Tags,
     /// `[mirrors]`: URL prefix → URL prefix, the longest match wins.

@@ -1,9 +1,11 @@
 //! The words of the OCI specifications as values: digests, platforms, references, image configurations. No IO.
 
+mod compression;
 mod digest;
 mod platform;
 mod reference;
 
+pub use compression::{Compression, InvalidCompression};
 pub use digest::{Digest, InvalidDigest};
 pub use platform::{InvalidPlatform, Platform};
 pub use reference::{InvalidReference, Reference, Repository, is_tag};
@@ -18,4 +20,6 @@ pub mod media_type {
     pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
     /// A layer, tar and gzip.
     pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    /// A layer, tar and zstd.
+    pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 }

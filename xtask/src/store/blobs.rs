@@ -13,7 +13,7 @@ use sha2::Digest as _;
 use super::spool::Spool;
 use super::{Exported, LayerBlob, StoreError, diff_ids};
 use crate::folder;
-use crate::oci::Digest;
+use crate::oci::{Compression, Digest};
 
 /// A content-addressed folder. Several processes may use one at the same time.
 #[derive(Debug)]
@@ -33,13 +33,30 @@ struct Index {
     torn: bool,
 }
 
-/// How a layer was compressed.
+/// Who compressed a layer, and how: the key of a record, beside its diff ID.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Compression {
-    /// `gzip/1` is this program's, in its first form; `engine` was taken as it was.
+pub(super) struct Maker {
+    /// Compressor and version: `gzip/2` is this program's, in its second form. Or where it was had from: [`ENGINE`].
     pub(super) compressor: String,
     /// The level, where known.
     pub(super) level: Option<u32>,
+}
+
+/// What an engine held compressed and was taken as it was.
+pub(super) const ENGINE: &str = "engine";
+/// What somebody published, unpacked and checked before it was trusted.
+pub(super) const PUBLISHED: &str = "published";
+
+impl Maker {
+    /// This program, asked for `compression`.
+    pub(super) fn of(compression: Compression) -> Self {
+        Self { compressor: super::compress::compressor(compression), level: Some(compression.level()) }
+    }
+
+    /// Somebody else.
+    pub(super) fn other(compressor: &str) -> Self {
+        Self { compressor: compressor.to_owned(), level: None }
+    }
 }
 
 /// A line of the index about a layer.
@@ -47,7 +64,7 @@ pub(super) struct Compression {
 pub(super) struct LayerRecord {
     pub(super) diff_id: Digest,
     #[serde(flatten)]
-    pub(super) compression: Compression,
+    pub(super) maker: Maker,
     pub(super) digest: Digest,
     pub(super) size: u64,
     pub(super) media_type: String,
@@ -85,9 +102,20 @@ impl Blobs {
         self.root.join("blobs/sha256").join(digest.hex())
     }
 
-    /// The blob that an uncompressed layer became first, if its file is there in full.
-    pub fn layer(&self, diff_id: Digest) -> Option<LayerBlob> {
-        let records = self.index().layers.get(&diff_id).cloned().unwrap_or_default();
+    /// The blob that an uncompressed layer is asked for as, if its file is there in full: one that this program made with
+    /// this compression, else one that an engine held compressed however, else one that somebody published with this
+    /// compressor.
+    pub fn layer(&self, diff_id: Digest, compression: &Compression) -> Option<LayerBlob> {
+        let exact = Maker::of(*compression);
+        let rank = |record: &LayerRecord| match record.maker.compressor.as_str() {
+            _ if record.maker == exact => Some(0),
+            ENGINE => Some(1),
+            PUBLISHED if record.media_type == compression.media_type() => Some(2),
+            _ => None,
+        };
+        let mut records = self.index().layers.get(&diff_id).cloned().unwrap_or_default();
+        records.retain(|record| rank(record).is_some());
+        records.sort_by_key(rank);
         records.into_iter().find_map(|record| {
             let path = self.path(record.digest);
             let whole = fs::symlink_metadata(&path).is_ok_and(|file| file.is_file() && file.len() == record.size);
@@ -96,14 +124,15 @@ impl Blobs {
         })
     }
 
-    /// The image that an engine calls `id`, if all of it is here: then no export is needed.
-    pub fn known(&self, name: &str, id: Digest) -> Option<Exported> {
+    /// The image that an engine calls `id`, if all of it is here in this compression: then no export is needed.
+    pub fn known(&self, name: &str, id: Digest, compression: &Compression) -> Option<Exported> {
         let config_digest = self.index().images.get(&id).copied()?;
         let config = Bytes::from(fs::read(self.path(config_digest)).ok()?);
         if Digest::of(&config) != config_digest {
             return None;
         }
-        let layers = diff_ids(&config).ok()?.into_iter().map(|diff_id| self.layer(diff_id)).collect::<Option<_>>()?;
+        let layers =
+            diff_ids(&config).ok()?.into_iter().map(|diff_id| self.layer(diff_id, compression)).collect::<Option<_>>()?;
         Some(Exported { name: name.to_owned(), config, config_digest, layers })
     }
 

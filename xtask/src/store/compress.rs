@@ -4,18 +4,22 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::{Compression as Level, GzBuilder, read::MultiGzDecoder};
+use flate2::{GzBuilder, read::MultiGzDecoder};
 use sha2::Digest as _;
 
-use super::blobs::{Compression, LayerRecord, rewound};
+use super::blobs::{ENGINE, LayerRecord, Maker, rewound};
 use super::spool::Spool;
 use super::{Blobs, LayerBlob, StoreError};
-use crate::oci::{Digest, media_type};
+use crate::oci::{Compression, Digest, media_type};
 
-/// Level 6 is what docker uses: near the best size, far from the worst time.
-const LEVEL: u32 = 6;
-/// Changes whenever the bytes that come out for the same layer change.
-const COMPRESSOR: &str = "gzip/1";
+/// What the index calls this program's compressor: changes whenever the bytes that come out for the same layer change.
+pub(super) fn compressor(compression: Compression) -> String {
+    match compression {
+        Compression::Gzip { .. } => "gzip/1".to_owned(),
+        Compression::Zstd { .. } => format!("zstd/1-{}", zstd::zstd_safe::version_string()),
+    }
+}
+
 const BUFFER: usize = 256 << 10;
 
 /// A file of the export, on disk.
@@ -50,23 +54,27 @@ impl Form {
 
 /// Turns a spooled layer into a blob. `expected` is its diff ID where the export has told it already (it must for a zstd
 /// layer, which is taken at its word). Blocks.
-pub(super) fn into_blob(blobs: &Blobs, spool: &Spool, layer: Spooled, expected: Option<Digest>) -> Result<LayerBlob, StoreError> {
+pub(super) fn into_blob(
+    blobs: &Blobs,
+    spool: &Spool,
+    layer: Spooled,
+    compression: Compression,
+    expected: Option<Digest>,
+) -> Result<LayerBlob, StoreError> {
     let Spooled { path, file, size, digest, form } = layer;
-    let engine = Compression { compressor: "engine".to_owned(), level: None };
     let record = match form {
         Form::Tar => {
-            if let Some(known) = blobs.layer(digest) {
+            if let Some(known) = blobs.layer(digest, &compression) {
                 remove(&path);
                 return Ok(known);
             }
             let (blob_path, blob) = spool.file()?;
             let failed = |source| StoreError::Folder { what: "write", path: blob_path.clone(), source };
-            let (blob_digest, blob_size) = gzip(file, blob).map_err(failed)?;
+            let (blob_digest, blob_size) = compressed(file, blob, compression).map_err(failed)?;
             remove(&path);
             blobs.adopt(&blob_path, blob_digest)?;
-            let compression = Compression { compressor: COMPRESSOR.to_owned(), level: Some(LEVEL) };
-            let media_type = media_type::LAYER_GZIP.to_owned();
-            LayerRecord { diff_id: digest, compression, digest: blob_digest, size: blob_size, media_type }
+            let media_type = compression.media_type().to_owned();
+            LayerRecord { diff_id: digest, maker: Maker::of(compression), digest: blob_digest, size: blob_size, media_type }
         }
         Form::Gzip => {
             let failed = |source| StoreError::Folder { what: "unpack", path: path.clone(), source };
@@ -74,26 +82,27 @@ pub(super) fn into_blob(blobs: &Blobs, spool: &Spool, layer: Spooled, expected: 
             let mut packed = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, rewound(file).map_err(failed)?));
             copy(&mut packed, &mut unpacked).map_err(failed)?;
             let (diff_id, _) = unpacked.finish();
-            if let Some(known) = blobs.layer(diff_id) {
+            if let Some(known) = blobs.layer(diff_id, &compression) {
                 remove(&path);
                 return Ok(known);
             }
             keep(&path)?;
             blobs.adopt(&path, digest)?;
-            LayerRecord { diff_id, compression: engine, digest, size, media_type: media_type::LAYER_GZIP.to_owned() }
+            let media_type = media_type::LAYER_GZIP.to_owned();
+            LayerRecord { diff_id, maker: Maker::other(ENGINE), digest, size, media_type }
         }
         Form::Zstd => {
             let Some(diff_id) = expected else {
                 return Err(StoreError::Format { why: format!("nothing names the zstd layer {digest}") });
             };
-            if let Some(known) = blobs.layer(diff_id) {
+            if let Some(known) = blobs.layer(diff_id, &compression) {
                 remove(&path);
                 return Ok(known);
             }
             keep(&path)?;
             blobs.adopt(&path, digest)?;
-            let media_type = "application/vnd.oci.image.layer.v1.tar+zstd".to_owned();
-            LayerRecord { diff_id, compression: engine, digest, size, media_type }
+            let media_type = media_type::LAYER_ZSTD.to_owned();
+            LayerRecord { diff_id, maker: Maker::other(ENGINE), digest, size, media_type }
         }
     };
     blobs.remember_layer(record.clone())?;
@@ -112,13 +121,23 @@ fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
-/// A gzip stream that depends on nothing but the bytes: no name, no time, no operating system.
-fn gzip(tar: File, blob: File) -> io::Result<(Digest, u64)> {
+/// A stream that depends on nothing but the bytes: no name, no time, no operating system.
+fn compressed(tar: File, blob: File, compression: Compression) -> io::Result<(Digest, u64)> {
     let mut tar = rewound(tar)?;
     let hashing = Hashing::new(io::BufWriter::with_capacity(BUFFER, blob));
-    let mut encoder = GzBuilder::new().mtime(0).operating_system(255).write(hashing, Level::new(LEVEL));
-    copy(&mut tar, &mut encoder)?;
-    let mut hashing = encoder.finish()?;
+    let mut hashing = match compression {
+        Compression::Gzip { level } => {
+            let level = flate2::Compression::new(level.min(9));
+            let mut encoder = GzBuilder::new().mtime(0).operating_system(255).write(hashing, level);
+            copy(&mut tar, &mut encoder)?;
+            encoder.finish()?
+        }
+        Compression::Zstd { level } => {
+            let mut encoder = zstd::Encoder::new(hashing, i32::try_from(level).unwrap_or_default())?;
+            copy(&mut tar, &mut encoder)?;
+            encoder.finish()?
+        }
+    };
     hashing.flush()?;
     hashing.inner.get_ref().sync_all()?;
     Ok(hashing.finish())

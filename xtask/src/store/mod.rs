@@ -19,6 +19,8 @@ pub use manifest::{Manifest, image_manifest};
 pub use obtain::{Want, obtain};
 pub use split::split;
 
+pub use crate::oci::Compression;
+
 use crate::folder::FolderError;
 use crate::oci::Digest;
 
@@ -36,6 +38,10 @@ pub struct LayerBlob {
     /// The blob's media type.
     pub media_type: String,
 }
+
+/// Where layers are told as soon as their blob is there, so that they are sent while others are compressed. One may be told
+/// more than once.
+pub type Finished = tokio::sync::mpsc::UnboundedSender<LayerBlob>;
 
 /// An image, ready to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]

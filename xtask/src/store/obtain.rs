@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::io::AsyncRead;
 
-use super::{Blobs, Exported, StoreError, split};
+use super::{Blobs, Exported, Finished, StoreError, split};
 use crate::event::{Event, Events, Outcome};
-use crate::oci::Digest;
+use crate::oci::{Compression, Digest};
 
 /// An image that is to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,22 +17,29 @@ pub struct Want {
     pub id: Digest,
 }
 
-/// The images in the order of `wanted`. Those of which every byte is known come from the store; `export` is asked once,
-/// for the names of all others together (they share layers), or not at all.
+/// The images in the order of `wanted`. Those of which every byte is known come from the store; `export` is asked for the
+/// names of all others together (they share layers), or not at all. Every layer goes to `finished` as soon as its blob is
+/// there: known ones at once. The channel ends with this call.
 ///
 /// # Errors
 /// The engine does not export, or its export is not usable.
 pub async fn obtain<R, E>(
     wanted: &[Want],
+    compression: Compression,
     blobs: &Arc<Blobs>,
     events: &Events,
-    export: impl AsyncFnOnce(&[String]) -> Result<R, E>,
+    finished: Finished,
+    export: impl AsyncFn(&[String]) -> Result<R, E>,
 ) -> Result<Vec<Exported>, StoreError>
 where
     R: AsyncRead + Send + Unpin,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut images: Vec<_> = wanted.iter().map(|want| blobs.known(&want.name, want.id)).collect();
+    let mut images: Vec<_> = wanted.iter().map(|want| blobs.known(&want.name, want.id, &compression)).collect();
+    for layer in images.iter().flatten().flat_map(|image| &image.layers) {
+        // Nobody has to listen.
+        let _ = finished.send(layer.clone());
+    }
     let unknown = |(want, image): (&Want, &Option<Exported>)| image.is_none().then(|| want.name.clone());
     let missing: Vec<String> = wanted.iter().zip(&images).filter_map(unknown).collect();
     if !missing.is_empty() {
@@ -40,7 +47,7 @@ where
         let started = std::time::Instant::now();
         events.emit(Event::StepStarted { step: step.clone(), title: format!("export {}", missing.join(", ")) });
         let exported = match export(&missing).await {
-            Ok(stream) => split(stream, &missing, blobs, events).await,
+            Ok(stream) => split(stream, &missing, compression, blobs, events, &finished).await,
             Err(error) => Err(StoreError::Engine { source: error.into() }),
         };
         let (outcome, detail) = match &exported {

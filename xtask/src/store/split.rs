@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 use super::compress::{Form, Hashing, Spooled, into_blob};
 use super::layout::{self, Contents};
 use super::spool::Spool;
-use super::{Blobs, Exported, LayerBlob, StoreError, diff_ids};
+use super::{Blobs, Exported, Finished, LayerBlob, StoreError, diff_ids};
 use crate::event::{Event, Events};
-use crate::oci::Digest;
+use crate::oci::{Compression, Digest};
 
 /// How much is handed on at once.
 const CHUNK: usize = 256 << 10;
@@ -25,15 +25,17 @@ const LARGEST_JSON: u64 = 8 << 20;
 
 /// Reads an export to its end and gives the `wanted` images (names as in `manifest.json`'s `RepoTags`), in that order.
 /// Layers are spooled to the disk as they come and compressed on all cores meanwhile; one that is known is not
-/// compressed again. Memory is bounded by a few buffers per core.
+/// compressed again. Each goes to `finished` as soon as it is a blob. Memory is bounded by a few buffers per core.
 ///
 /// # Errors
 /// The export breaks off, lacks an image, or holds something else than its digests say; or the disk is full.
 pub async fn split(
     export: impl AsyncRead + Send + Unpin,
     wanted: &[String],
+    compression: Compression,
     blobs: &Arc<Blobs>,
     events: &Events,
+    finished: &Finished,
 ) -> Result<Vec<Exported>, StoreError> {
     let spool = Arc::new(blobs.spool()?);
     let (bytes, incoming) = mpsc::channel(8);
@@ -47,12 +49,15 @@ pub async fn split(
         Ok(())
     };
     let parsed = async { parser.await.map_err(|_| StoreError::Worker)? };
-    let ((), contents, (mut done, zstd)) = tokio::try_join!(pump, parsed, compress(layers, blobs, &spool))?;
+    let ((), contents, (mut done, zstd)) =
+        tokio::try_join!(pump, parsed, compress(layers, compression, blobs, &spool, finished))?;
     for (path, layer) in zstd {
         let expected = layout::diff_id_of(&contents, &path)?;
         let (blobs, spool) = (Arc::clone(blobs), Arc::clone(&spool));
-        let blob = tokio::task::spawn_blocking(move || into_blob(&blobs, &spool, layer, expected));
-        done.insert(path, blob.await.map_err(|_| StoreError::Worker)??);
+        let blob = tokio::task::spawn_blocking(move || into_blob(&blobs, &spool, layer, compression, expected));
+        let blob = blob.await.map_err(|_| StoreError::Worker)??;
+        let _ = finished.send(blob.clone());
+        done.insert(path, blob);
     }
     wanted.iter().map(|name| assemble(name, &contents, &done, blobs)).collect()
 }
@@ -111,8 +116,10 @@ type Found = (String, Spooled);
 /// Compresses layers as they are found, at most one per core at a time; gives those back that need `manifest.json` first.
 async fn compress(
     mut layers: mpsc::UnboundedReceiver<Found>,
+    compression: Compression,
     blobs: &Arc<Blobs>,
     spool: &Arc<Spool>,
+    finished: &Finished,
 ) -> Result<(HashMap<String, LayerBlob>, Vec<Found>), StoreError> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let permits = Arc::new(Semaphore::new(cores));
@@ -124,11 +131,14 @@ async fn compress(
             continue;
         }
         let permit = Arc::clone(&permits).acquire_owned().await.map_err(|_| StoreError::Worker)?;
-        let (blobs, spool) = (Arc::clone(blobs), Arc::clone(spool));
+        let (blobs, spool, finished) = (Arc::clone(blobs), Arc::clone(spool), finished.clone());
         tasks.spawn_blocking(move || {
-            let blob = into_blob(&blobs, &spool, layer, None);
+            let blob = into_blob(&blobs, &spool, layer, compression, None);
             drop(permit);
-            blob.map(|blob| (path, blob))
+            let blob = blob?;
+            // Nobody has to listen.
+            let _ = finished.send(blob.clone());
+            Ok::<_, StoreError>((path, blob))
         });
         while let Some(ended) = tasks.try_join_next() {
             done.extend([ended.map_err(|_| StoreError::Worker)??]);

@@ -14,7 +14,7 @@ use super::grammar;
 use super::model::{Destination, Family, Name, Tags, Template};
 use super::problem::{Problem, SourceText};
 use super::reader::{Kind, Problems, Table, Text};
-use crate::oci::{Platform, Repository};
+use crate::oci::{Compression, Platform, Repository};
 
 /// The version of the file's shape that is read here.
 pub(super) const SCHEMA: u32 = 1;
@@ -75,6 +75,7 @@ pub fn read(source: &SourceText, facts: &dyn Fn(&str) -> bool) -> Result<Family,
             platforms: about.platforms,
             build_date: about.build_date,
             ca_bundle: about.ca_bundle,
+            compression: about.compression,
             tags: Tags { moving: templates.moving.0, immutable: templates.immutable.0 },
             mirrors,
             pins,
@@ -108,6 +109,7 @@ struct About {
     platforms: Vec<Platform>,
     build_date: super::model::BuildDate,
     ca_bundle: Option<String>,
+    compression: Compression,
 }
 
 fn about<'t>(root: &mut Table<'t>, facts: &dyn Fn(&str) -> bool, problems: &mut Problems<'t>) -> Option<About> {
@@ -139,6 +141,7 @@ fn about<'t>(root: &mut Table<'t>, facts: &dyn Fn(&str) -> bool, problems: &mut 
     let ca_bundle = table.text("ca-bundle", problems).filter(|text| {
         problems.check(text, grammar::is_relative_path(text.text), RELATIVE) && exists(text, text.text, facts, problems)
     });
+    let compression = compression(&mut table, problems);
     table.finish(problems);
     Some(About {
         name: name?,
@@ -148,6 +151,21 @@ fn about<'t>(root: &mut Table<'t>, facts: &dyn Fn(&str) -> bool, problems: &mut 
         platforms: platforms?,
         build_date: build_date?,
         ca_bundle: ca_bundle.map(|text| text.text.to_owned()),
+        compression,
+    })
+}
+
+/// `compression` and `compression-level`. What is wrong was reported: then the value does not matter.
+fn compression<'t>(table: &mut Table<'t>, problems: &mut Problems<'t>) -> Compression {
+    let text = table.text("compression", problems);
+    let compressor = text.and_then(|text| problems.parse(&text, ("a compression", "`gzip` or `zstd`"))).unwrap_or_default();
+    let Some((level, span)) = table.number("compression-level", problems) else { return compressor };
+    compressor.at(level).unwrap_or_else(|| {
+        let message = format!("{} has no level {level}", compressor.name());
+        let accepted = format!("expected a number from 1 to {}", compressor.largest_level());
+        let usual = format!("without `compression-level` it is {}", compressor.level());
+        problems.report(Problem::new(span, message, accepted).hint(usual));
+        compressor
     })
 }
 
