@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::oci::{Compression, Digest, Platform, Reference, Repository};
+use crate::oci::{Compression, Digest, EcrRegistry, Platform, Reference, Repository};
 
 /// A name in variants.toml: `[a-z0-9]+(-[a-z0-9]+)*`, at most 64 bytes, so that it can stand in a tag, a path and a label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -340,6 +340,39 @@ pub struct Destination {
     pub repository: Repository,
     /// Plain http is spoken even though it is not loopback.
     pub insecure: bool,
+    /// What it is in Amazon ECR, where it is there.
+    pub ecr: Option<Ecr>,
+}
+
+/// A repository of Amazon ECR, as `ecr init` makes it: `ecr = { … }` of a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ecr {
+    /// Whose it is: told by the host, or by `account` and `region` where a registry on this machine stands in for ECR.
+    pub registry: EcrRegistry,
+    /// `encryption`; none: as it is, or ECR's default (AES-256) for a new one.
+    pub encryption: Option<Encryption>,
+    /// `kms-key`: ARN, id or alias; none: the key that AWS manages.
+    pub kms_key: Option<String>,
+    /// `untagged-days`: manifests without a tag, which no index and no image holds, go after so many days.
+    pub untagged_days: u32,
+}
+
+impl Ecr {
+    /// With the settings of a file that gives none.
+    pub fn new(registry: EcrRegistry) -> Self {
+        Self { registry, encryption: None, kms_key: None, untagged_days: 30 }
+    }
+}
+
+/// How ECR encrypts what lies in a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// With a key that nobody sees.
+    Aes256,
+    /// With a key of AWS KMS.
+    Kms,
+    /// Twice, with keys of AWS KMS.
+    KmsDsse,
 }
 
 /// What `variants.lock` holds: what the pins resolved to.

@@ -2,11 +2,13 @@
 
 mod compression;
 mod digest;
+mod ecr;
 mod platform;
 mod reference;
 
 pub use compression::{Compression, InvalidCompression};
 pub use digest::{Digest, InvalidDigest};
+pub use ecr::EcrRegistry;
 pub use platform::{InvalidPlatform, Platform};
 pub use reference::{InvalidReference, Reference, Repository, is_tag};
 

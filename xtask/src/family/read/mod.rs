@@ -1,5 +1,6 @@
 //! Reads `variants.toml`: the sections one by one, then what holds between them.
 
+mod destinations;
 mod graph;
 mod images;
 mod inherit;
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::grammar;
-use super::model::{Destination, Family, Name, Tags, Template};
+use super::model::{Family, Name, Tags, Template};
 use super::problem::{Problem, SourceText};
 use super::reader::{Kind, Problems, Table, Text};
 use crate::oci::{Compression, Platform, Repository};
@@ -58,7 +59,7 @@ pub fn read(source: &SourceText, facts: &dyn Fn(&str) -> bool) -> Result<Family,
     let mirrors = mirrors(&mut root, problems);
     let pins = pins::read(&mut root, platforms, problems);
     let profiles = profiles::read(&mut root, &known, &pins, problems);
-    let destinations = destinations(&mut root, problems);
+    let destinations = destinations::read(&mut root, problems);
     let images = images::read(&mut root, &known, &pins, facts, problems);
     if let Some(templates) = &templates {
         tags::check(templates, about.as_ref(), &profiles, &images, problems);
@@ -196,30 +197,6 @@ fn mirrors<'t>(root: &mut Table<'t>, problems: &mut Problems<'t>) -> BTreeMap<St
         }
     }
     mirrors
-}
-
-fn destinations<'t>(root: &mut Table<'t>, problems: &mut Problems<'t>) -> BTreeMap<Name, Destination> {
-    let mut destinations = BTreeMap::new();
-    let mut taken = BTreeMap::<Repository, Range<usize>>::new();
-    for (name, mut table) in root.tables("destinations", problems) {
-        let name = problems.parse::<Name>(&name, NAME);
-        table.require("repository", r#"repository = "ghcr.io/team/image""#);
-        let text = table.text("repository", problems);
-        let repository = text.as_ref().and_then(|text| repository(text, problems));
-        let insecure = table.boolean("insecure", problems).unwrap_or_default();
-        table.finish(problems);
-        let (Some(text), Some(repository)) = (text, repository) else { continue };
-        if let Some(first) = taken.insert(repository.clone(), text.span.clone()) {
-            let message = format!("`{repository}` is the repository of two destinations");
-            problems.report(
-                Problem::new(text.span, message, "expected a repository of its own")
-                    .related(first, "taken here")
-                    .hint("one destination is enough: name it in the `destinations` of every variant that goes there"),
-            );
-        }
-        destinations.extend(name.map(|name| (name, Destination { repository, insecure })));
-    }
-    destinations
 }
 
 /// A repository without a tag or digest.
