@@ -175,7 +175,7 @@ async fn one(target: &Target<'_>, tag: &Tag, looked: &Looked) -> Outcome {
     if now == Some(manifest.digest) {
         return done(TagState::AlreadyThere);
     }
-    match target.registry.put_tag(&tag.name, &manifest.bytes, manifest.media_type).await {
+    match target.registry.put_tag(&tag.name, &manifest.bytes, manifest.media_type, now).await {
         Ok(()) => {
             let before = now.or_else(|| looked.get(&reference(target, tag)).copied().flatten());
             done(before.map_or(TagState::Set, |from| TagState::Moved { from }))

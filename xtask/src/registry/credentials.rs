@@ -24,6 +24,8 @@ pub enum Credential {
     },
     /// A token for the registry itself.
     Bearer(Secret),
+    /// An OAuth 2 refresh token (docker: identity token) for the registry's token server.
+    Refresh(Secret),
 }
 
 /// A credential cannot be had.

@@ -21,6 +21,7 @@ fn choose(variables: &[(&str, &str)], config: Option<&str>, host: &str) -> Strin
     match told {
         Ok(Choice::Found(Credential::Basic { username, password }, _)) => format!("{username}:{}", password.expose()),
         Ok(Choice::Found(Credential::Bearer(token), _)) => format!("bearer {}", token.expose()),
+        Ok(Choice::Found(Credential::Refresh(token), _)) => format!("refresh {}", token.expose()),
         Ok(Choice::Helper { name, key }) => format!("helper {name} {key}"),
         Ok(Choice::Nothing) => "anonymous".to_owned(),
         Err(error) => format!("error: {error}").replace(&folder_text, "FOLDER"),

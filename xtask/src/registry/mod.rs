@@ -1,19 +1,32 @@
 //! Registries, as the OCI distribution specification has them, and what they do beyond it.
 //!
-//! oci-client (the maintained successor of oci-distribution) speaks the authentication and names the errors. The requests themselves are
-//! made here: it has no retries and hides the headers (`Retry-After`) that good ones need, reads statuses away, and
-//! panics where a registry answers a manifest by digest without `Location`.
+//! oci-client (the maintained successor of oci-distribution) names the errors and the media types. The requests
+//! themselves are made here, those for tokens included: it has no retries and hides the headers (`Retry-After`) and
+//! statuses that good ones need, assumes how long a token lives, and panics where a registry answers a manifest by
+//! digest without `Location`.
 
+mod answer;
+mod blobs;
+mod challenge;
 mod client;
 mod credentials;
+mod download;
 mod helper;
+mod identity;
+mod login;
+mod manifests;
 mod transport;
+mod web;
 
 use std::error::Error;
 
-pub use client::{Blob, BlobSource, Registry};
+pub use blobs::{Blob, BlobSource};
+pub use client::Registry;
 pub use credentials::{Choice, Credential, CredentialError, Sources};
-pub use transport::Access;
+pub use download::BlobReader;
+pub use identity::{Asking, Configured, Fixed, Identified, Identity};
+pub use manifests::Found;
+pub use transport::{Access, Patience};
 
 use crate::oci::{Digest, Reference, Repository};
 
@@ -75,6 +88,26 @@ pub enum RegistryError {
         found: String,
         /// The digest of what was sent.
         sent: Digest,
+    },
+    /// The registry does not move the tag, and it points to something else.
+    #[error("`{reference}` is immutable in its registry and is {found} already; {wanted} was to be set")]
+    Immutable {
+        /// The tag in full.
+        reference: String,
+        /// Where it points.
+        found: Digest,
+        /// Where it was to point.
+        wanted: Digest,
+    },
+    /// Somebody else set the tag while it was being set here; it was left to them.
+    #[error("somebody else has set `{reference}` to {found} meanwhile; {wanted} was to be set")]
+    Overtaken {
+        /// The tag in full.
+        reference: String,
+        /// Where it points.
+        found: Digest,
+        /// Where it was to point.
+        wanted: Digest,
     },
     /// It does not follow the specification.
     #[error("`{registry}` does not follow the OCI specification when asked to {what}: {why}")]

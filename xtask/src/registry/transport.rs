@@ -1,22 +1,21 @@
-//! One request to a registry: authorisation, another attempt where that makes sense, and what became of it.
+//! One request at a time, well behaved: authorised, renewed once at a 401, redirects followed without the credential,
+//! retried as [`crate::retry`] says.
 
-use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header};
-use oci_distribution::client::{ClientConfig, ClientProtocol};
-use oci_distribution::errors::{OciDistributionError, OciEnvelope};
-use oci_distribution::secrets::RegistryAuth;
-use oci_distribution::{Client as OciClient, Reference as OciReference, RegistryOperation};
-use reqwest::{RequestBuilder, Url, redirect};
-use tokio::sync::Mutex;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use reqwest::{Body, Response, Url};
 
-use super::{Credential, RegistryError, api_host, innermost};
+use super::answer::{self, Answer, Trouble, connection};
+use super::challenge::Challenge;
+use super::login::{Grant, Login};
+use super::web::{Web, may_go, same_origin};
+use super::{Identity, RegistryError, api_host};
 use crate::oci::Repository;
 use crate::retry::{Clock, Policy, is_passing, retry_after};
-use crate::secret::Secret;
 
 /// What is asked of the registry's token server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,64 +26,104 @@ pub enum Access {
     Push,
 }
 
-/// A request that gets no answer for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Tokens of unknown life count as fresh for so long (the token specification's default is 60 s).
-const TOKEN_LIFE: Duration = Duration::from_secs(50);
-/// No manifest and no error is larger (the specification asks registries to take manifests up to 4 MiB).
+/// No manifest, no list and no error is larger (the specification asks registries to take manifests up to 4 MiB).
 const LARGEST_BODY: usize = 8 << 20;
+/// A blob may be behind a few doors.
+const REDIRECTS: usize = 5;
 
-/// An answer that is not worth another attempt: a success, or a failure that stays.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+/// How long is waited for what does not move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For the whole answer to a request that carries no blob.
+    pub answer: Duration,
+    /// For the next byte of a blob, and for the registry's word that it has one: it may take its time to commit a
+    /// large layer.
+    pub blob: Duration,
 }
 
-/// Why one attempt failed.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// No answer.
-    Connection { why: String, passing: bool },
-    /// A status that may pass.
-    Status { status: StatusCode, message: String, pause: Option<Duration> },
-    /// Refused: never tried again.
-    Denied { why: String },
-    /// Not what the specification says.
-    Protocol { why: String },
+impl Default for Patience {
+    fn default() -> Self {
+        Self { answer: Duration::from_secs(60), blob: Duration::from_secs(180) }
+    }
+}
+
+/// A request that can be made again and again.
+pub(super) struct Ask {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Option<Box<dyn Fn() -> Body + Send + Sync>>,
+    /// Whether a refused token ends the attempt instead of being renewed in it.
+    only_once: bool,
+    /// How often it was sent.
+    sent: AtomicU32,
+}
+
+impl Ask {
+    pub(super) fn new(method: Method, url: Url) -> Self {
+        Self { method, url, headers: HeaderMap::new(), body: None, only_once: false, sent: AtomicU32::new(0) }
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
+        // What is no header's value (a media type with a line break) is left out, and the registry says what it lacks.
+        if let Ok(value) = value.try_into() {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    pub(super) fn bytes(self, bytes: &Bytes) -> Self {
+        let bytes = bytes.clone();
+        self.body(move || Body::from(bytes.clone()))
+    }
+
+    pub(super) fn body(mut self, body: impl Fn() -> Body + Send + Sync + 'static) -> Self {
+        self.body = Some(Box::new(body));
+        self
+    }
+
+    pub(super) fn only_once(mut self) -> Self {
+        self.only_once = true;
+        self
+    }
+
+    pub(super) fn query(&mut self, name: &str, value: &str) {
+        self.url.query_pairs_mut().append_pair(name, value);
+    }
+
+    /// The same request for what a link in its answer leads to, within the registry.
+    pub(super) fn on(&self, link: &str) -> Option<Self> {
+        let next = self.url.join(link).ok().filter(|next| same_origin(next, &self.url))?;
+        Some(Self::new(self.method.clone(), next))
+    }
+
+    fn reads(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
 }
 
 /// The attempts at one thing.
 pub(super) struct Attempts {
     failed: u32,
-    since: Duration,
+    /// When the first of them failed: what takes long and then fails may be tried again.
+    since: Option<Duration>,
+}
+
+impl Attempts {
+    /// Forgets the failures: there is progress since.
+    pub(super) fn reset(&mut self) {
+        *self = Self { failed: 0, since: None };
+    }
 }
 
 pub(super) struct Transport {
-    http: reqwest::Client,
-    oci: OciClient,
-    reference: OciReference,
+    web: Web,
+    login: Login,
     pub(super) host: String,
-    pub(super) base: Url,
-    access: RegistryOperation,
-    credential: Option<Credential>,
-    identity: String,
-    authorization: Mutex<Option<Authorization>>,
+    base: Url,
     policy: Policy,
+    pub(super) patience: Patience,
     clock: Arc<dyn Clock>,
-}
-
-#[derive(Clone)]
-struct Authorization {
-    kind: Kind,
-    since: Duration,
-}
-
-#[derive(Clone)]
-enum Kind {
-    Nothing,
-    Basic,
-    Bearer(Secret),
 }
 
 impl Transport {
@@ -92,141 +131,179 @@ impl Transport {
         repository: &Repository,
         plain: bool,
         access: Access,
-        credential: Option<(Credential, String)>,
+        identity: Arc<dyn Identity>,
         policy: Policy,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, RegistryError> {
         let host = api_host(repository).to_owned();
         let failed = |why: String| RegistryError::Client { registry: host.clone(), why };
         let scheme = if plain { "http" } else { "https" };
-        let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", repository.path())).map_err(|e| failed(e.to_string()))?;
-        let redirects = redirect::Policy::custom(|attempt| {
-            let secure = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-            match attempt.url().scheme() {
-                "http" if secure => attempt.error("a redirect from https to http is not followed"),
-                _ if attempt.previous().len() > 5 => attempt.error("too many redirects"),
-                _ => attempt.follow(),
-            }
-        });
-        let agent = concat!("gantry/", env!("CARGO_PKG_VERSION"));
-        let builder = reqwest::Client::builder().user_agent(agent).connect_timeout(Duration::from_secs(20)).redirect(redirects);
-        // A proxy of the environment does not know this machine's loopback.
-        let builder = if repository.is_loopback() { builder.no_proxy() } else { builder };
-        let http = builder.build().map_err(|error| failed(innermost(&error)))?;
-        let mut config = ClientConfig {
-            protocol: if plain { ClientProtocol::HttpsExcept(vec![host.clone()]) } else { ClientProtocol::Https },
-            read_timeout: Some(PATIENCE),
-            connect_timeout: Some(Duration::from_secs(20)),
-            user_agent: agent,
-            ..ClientConfig::default()
-        };
-        if repository.is_loopback() {
-            // A proxy that is named and then excluded for every host is the only way to say "none" to oci-client.
-            config.http_proxy = Some("http://localhost:9".to_owned());
-            config.no_proxy = Some("*,0.0.0.0/0,::/0".to_owned());
-        }
-        let oci = OciClient::try_from(config).map_err(|error| failed(innermost(&error)))?;
-        let reference = OciReference::with_tag(host.clone(), repository.path().to_owned(), "latest".to_owned());
-        let (credential, identity) = match credential {
-            Some((credential, origin)) => (Some(credential), format!("the credential of {origin} was used")),
-            None => (None, "no credential was found for it".to_owned()),
-        };
-        let access = match access {
-            Access::Pull => RegistryOperation::Pull,
-            Access::Push => RegistryOperation::Push,
-        };
-        let authorization = Mutex::new(None);
-        Ok(Self { http, oci, reference, host, base, access, credential, identity, authorization, policy, clock })
+        let root = Url::parse(&format!("{scheme}://{host}/v2/")).map_err(|error| failed(error.to_string()))?;
+        let base = root.join(&format!("{}/", repository.path())).map_err(|error| failed(error.to_string()))?;
+        let (web, patience) = (Web::default(), Patience::default());
+        web.client(&base).map_err(failed)?;
+        let login = Login::new(identity, root, repository.path(), access, patience.answer);
+        Ok(Self { web, login, host, base, policy, patience, clock })
+    }
+
+    pub(super) fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
+        self.login.set_patience(patience.answer);
     }
 
     pub(super) fn attempts(&self) -> Attempts {
-        Attempts { failed: 0, since: self.clock.now() }
+        Attempts { failed: 0, since: None }
     }
 
-    /// The URL of something in the repository: `blobs/sha256:…`.
-    pub(super) fn url(&self, path: &str) -> Result<Url, RegistryError> {
-        self.base.join(path).map_err(|error| self.protocol("be addressed", error.to_string()))
+    /// A request for something in the repository: `blobs/sha256:…`.
+    pub(super) fn ask(&self, method: Method, path: &str) -> Result<Ask, RegistryError> {
+        let url = self.base.join(path).map_err(|error| self.protocol("be addressed", error.to_string()))?;
+        Ok(Ask::new(method, url))
     }
 
-    /// Sends what `request` makes until it is answered; for requests that may be repeated.
-    pub(super) async fn call(
-        &self,
-        what: &str,
-        url: &Url,
-        request: impl Fn(&reqwest::Client) -> RequestBuilder,
-    ) -> Result<Answer, RegistryError> {
+    /// Where an answer to `ask` sends us to.
+    pub(super) fn location(&self, ask: &Ask, answer: &Answer) -> Result<Url, Trouble> {
+        let location = answer.header(header::LOCATION).and_then(|location| ask.url.join(location).ok());
+        let location = location.ok_or_else(|| Trouble::Garbled { why: "it does not say where to upload to".to_owned() })?;
+        may_go(&ask.url, &location).map(|()| location)
+    }
+
+    /// Sends a request until it is answered; for those that may be repeated.
+    pub(super) async fn call(&self, what: &str, ask: &Ask) -> Result<Answer, RegistryError> {
         let mut attempts = self.attempts();
         loop {
-            let sending = tokio::time::timeout(PATIENCE, self.once(url, &request));
-            let trouble = match sending.await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(trouble)) => trouble,
-                Err(_) => Trouble::Connection { why: format!("no answer within {} s", PATIENCE.as_secs()), passing: true },
-            };
-            self.wait(&mut attempts, trouble, what).await?;
+            match self.once(ask).await {
+                Ok(answer) => return Ok(answer),
+                Err(trouble) => self.wait(&mut attempts, trouble, what).await?,
+            }
         }
     }
 
-    /// One attempt. A 401 is answered by a new token, once, and does not count as a failure.
-    pub(super) async fn once(&self, url: &Url, request: impl Fn(&reqwest::Client) -> RequestBuilder) -> Result<Answer, Trouble> {
-        let mut renewed = false;
+    /// One attempt, within [`Patience::answer`].
+    pub(super) async fn once(&self, ask: &Ask) -> Result<Answer, Trouble> {
+        let late = || Trouble::Connection { why: format!("no answer within {:?}", self.patience.answer), passing: true };
+        tokio::time::timeout(self.patience.answer, self.unhurried(ask)).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// One attempt that may take as long as it takes.
+    pub(super) async fn unhurried(&self, ask: &Ask) -> Result<Answer, Trouble> {
+        answer::collect(self.open(ask).await?, LARGEST_BODY).await
+    }
+
+    /// One attempt, up to the head of an answer that is neither a refusal nor passing. A 401 is answered by another
+    /// token or password, once, and does not count as a failure.
+    pub(super) async fn open(&self, ask: &Ask) -> Result<Response, Trouble> {
+        let (mut introduced, mut renewed) = (false, false);
         loop {
-            let request = self.authorize(url, request(&self.http)).await?;
-            let mut response = request.send().await.map_err(connection)?;
-            let (status, headers) = (response.status(), response.headers().clone());
-            let mut body = BytesMut::new();
-            while let Some(chunk) = response.chunk().await.map_err(connection)? {
-                body.extend_from_slice(&chunk);
-                if body.len() > LARGEST_BODY {
-                    return Err(Trouble::Protocol { why: format!("the answer has more than {LARGEST_BODY} bytes") });
+            let grant = match same_origin(&ask.url, &self.base) {
+                true => Some(self.login.grant(&self.web, self.clock.as_ref()).await?),
+                // An upload's location may be anywhere.
+                false => None,
+            };
+            let response = self.follow(ask, grant.as_ref()).await?;
+            let (status, ours) = (response.status(), same_origin(response.url(), &self.base));
+            match (status, grant) {
+                (StatusCode::UNAUTHORIZED, Some(grant)) if ours => {
+                    // A registry that lets everybody in at its door may still want to know who asks for this.
+                    let spent = if grant.is_anonymous() { &mut introduced } else { &mut renewed };
+                    let again = !std::mem::replace(spent, true);
+                    let challenge = Challenge::of(response.headers());
+                    let why = self.words(response).await;
+                    self.login.refused(&grant, challenge).await;
+                    match again {
+                        true if ask.only_once => return Err(Trouble::Stale { why }),
+                        true => {}
+                        false => return Err(Trouble::Denied { why }),
+                    }
                 }
-            }
-            let answer = Answer { status, headers, body: body.freeze() };
-            match status {
-                StatusCode::UNAUTHORIZED if !renewed => {
-                    renewed = true;
-                    *self.authorization.lock().await = None;
+                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
+                    return Err(Trouble::Denied { why: self.words(response).await });
                 }
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                    return Err(Trouble::Denied { why: format!("{}{}", status.as_u16(), answer.message()) });
-                }
-                status if is_passing(status.as_u16()) => {
-                    let asked = answer.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+                (status, _) if is_passing(status.as_u16()) => {
+                    let asked = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
                     let pause = asked.and_then(|value| retry_after(value, self.clock.date()));
-                    return Err(Trouble::Status { status, message: answer.message(), pause });
+                    let message = answer::collect(response, LARGEST_BODY).await.map(|answer| answer.message());
+                    return Err(Trouble::Status { status, message: message.unwrap_or_default(), pause });
                 }
-                _ => return Ok(answer),
+                (status, _) if status.is_success() && answer::is_page(response.headers()) => {
+                    return Err(Trouble::Garbled { why: format!("a page came with {}", status.as_u16()) });
+                }
+                _ => return Ok(response),
             }
         }
+    }
+
+    /// `401: UNAUTHORIZED authentication required`
+    async fn words(&self, response: Response) -> String {
+        let status = response.status();
+        let message = answer::collect(response, LARGEST_BODY).await.map(|answer| answer.message());
+        format!("{}{}", status.as_u16(), message.unwrap_or_default())
+    }
+
+    /// Sends a request and follows redirects: what reads to anywhere, what writes within the registry.
+    async fn follow(&self, ask: &Ask, grant: Option<&Grant>) -> Result<Response, Trouble> {
+        ask.sent.fetch_add(1, Ordering::Relaxed);
+        let mut url = ask.url.clone();
+        for _ in 0..=REDIRECTS {
+            let client = self.web.client(&url).map_err(|why| Trouble::Connection { why, passing: false })?;
+            let mut request = client.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
+            if let Some(body) = &ask.body {
+                request = request.body(body());
+            }
+            if let Some(grant) = grant.filter(|_| same_origin(&url, &self.base)) {
+                request = grant.authorize(request);
+            }
+            let response = request.send().await.map_err(connection)?;
+            let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+            let next = match response.status().as_u16() {
+                301 | 302 | 303 | 307 | 308 if ask.reads() => location.and_then(|location| url.join(location).ok()),
+                307 | 308 => location.and_then(|to| url.join(to).ok()).filter(|next| same_origin(next, &url)),
+                _ => return Ok(response),
+            };
+            let Some(next) = next else { return Ok(response) };
+            may_go(&url, &next)?;
+            url = next;
+        }
+        Err(Trouble::Protocol { why: format!("it redirects more than {REDIRECTS} times") })
     }
 
     /// Waits before the next attempt, or gives up with the error that `trouble` is.
     pub(super) async fn wait(&self, attempts: &mut Attempts, trouble: Trouble, what: &str) -> Result<(), RegistryError> {
-        attempts.failed += 1;
         let asked = match &trouble {
-            Trouble::Connection { passing: true, .. } => None,
+            Trouble::Connection { passing: true, .. } | Trouble::Garbled { .. } => None,
             Trouble::Status { pause, .. } => *pause,
-            _ => return Err(self.failure(attempts, trouble, what)),
+            _ => return Err(self.failure(attempts.failed + 1, trouble, what)),
         };
-        let spent = self.clock.now().saturating_sub(attempts.since);
-        match self.policy.pause(attempts.failed, spent, asked, self.clock.random()) {
-            Some(pause) => {
-                self.clock.sleep(pause).await;
-                Ok(())
-            }
-            None => Err(self.failure(attempts, trouble, what)),
+        match self.pause(attempts, asked).await {
+            true => Ok(()),
+            false => Err(self.failure(attempts.failed, trouble, what)),
         }
     }
 
-    fn failure(&self, attempts: &Attempts, trouble: Trouble, what: &str) -> RegistryError {
-        let (registry, what, attempts) = (self.host.clone(), what.to_owned(), attempts.failed);
+    /// Waits before the next attempt; false: there is none.
+    pub(super) async fn pause(&self, attempts: &mut Attempts, asked: Option<Duration>) -> bool {
+        attempts.failed += 1;
+        let now = self.clock.now();
+        let spent = now.saturating_sub(*attempts.since.get_or_insert(now));
+        let pause = self.policy.pause(attempts.failed, spent, asked, self.clock.random());
+        if let Some(pause) = pause {
+            self.clock.sleep(pause).await;
+        }
+        pause.is_some()
+    }
+
+    fn failure(&self, attempts: u32, trouble: Trouble, what: &str) -> RegistryError {
+        let (registry, what) = (self.host.clone(), what.to_owned());
         match trouble {
             Trouble::Connection { why, .. } => RegistryError::Unreachable { registry, what, attempts, why },
             Trouble::Status { status, message, .. } => {
                 RegistryError::Status { registry, what, status: status.as_u16(), attempts, message }
             }
-            Trouble::Denied { why } => RegistryError::Denied { registry, what, why, identity: self.identity.clone() },
-            Trouble::Protocol { why } => RegistryError::Protocol { registry, what, why },
+            Trouble::Denied { why } | Trouble::Stale { why } => {
+                RegistryError::Denied { registry, what, why, identity: self.login.origin() }
+            }
+            Trouble::Protocol { why } | Trouble::Garbled { why } => RegistryError::Protocol { registry, what, why },
+            Trouble::Credential(error) => RegistryError::Credential(error),
         }
     }
 
@@ -244,98 +321,4 @@ impl Transport {
     pub(super) fn protocol(&self, what: &str, why: impl Into<String>) -> RegistryError {
         RegistryError::Protocol { registry: self.host.clone(), what: what.to_owned(), why: why.into() }
     }
-
-    /// Adds the authorisation, where the request goes to the registry itself: an upload's location may be anywhere.
-    async fn authorize(&self, url: &Url, request: RequestBuilder) -> Result<RequestBuilder, Trouble> {
-        let home = (self.base.scheme(), self.base.host_str(), self.base.port_or_known_default());
-        if (url.scheme(), url.host_str(), url.port_or_known_default()) != home {
-            return Ok(request);
-        }
-        let mut known = self.authorization.lock().await;
-        let now = self.clock.now();
-        let kind = match known.as_ref() {
-            Some(Authorization { kind: Kind::Bearer(_), since }) if now.saturating_sub(*since) > TOKEN_LIFE => None,
-            Some(known) => Some(known.kind.clone()),
-            None => None,
-        };
-        let kind = match kind {
-            Some(kind) => kind,
-            None => {
-                let kind = self.authenticate().await?;
-                *known = Some(Authorization { kind: kind.clone(), since: now });
-                kind
-            }
-        };
-        drop(known);
-        Ok(match (kind, &self.credential) {
-            (Kind::Bearer(token), _) => request.bearer_auth(token.expose()),
-            (Kind::Basic, Some(Credential::Basic { username, password })) => {
-                request.basic_auth(username, Some(password.expose()))
-            }
-            _ => request,
-        })
-    }
-
-    async fn authenticate(&self) -> Result<Kind, Trouble> {
-        let auth = match &self.credential {
-            Some(Credential::Basic { username, password }) => RegistryAuth::Basic(username.clone(), password.expose().to_owned()),
-            Some(Credential::Bearer(token)) => RegistryAuth::Bearer(token.expose().to_owned()),
-            None => RegistryAuth::Anonymous,
-        };
-        match self.oci.auth(&self.reference, &auth, self.access).await {
-            Ok(Some(token)) => Ok(Kind::Bearer(Secret::new(token))),
-            Ok(None) if matches!(auth, RegistryAuth::Basic(..)) => Ok(Kind::Basic),
-            Ok(None) => Ok(Kind::Nothing),
-            Err(OciDistributionError::RequestError(error)) => Err(connection(error)),
-            // The token server's status is lost; what refuses answers JSON, what is overloaded a page or nothing.
-            Err(OciDistributionError::AuthenticationFailure(body)) => match serde_json::from_str::<serde_json::Value>(&body) {
-                Ok(_) => Err(Trouble::Denied { why: format!("its token server refuses{}", message(body.as_bytes())) }),
-                Err(_) => Err(Trouble::Connection { why: "its token server failed".to_owned(), passing: true }),
-            },
-            // What went wrong in detail may quote the token.
-            Err(_) => Err(Trouble::Protocol { why: "the answer of its token server cannot be read".to_owned() }),
-        }
-    }
-}
-
-impl Answer {
-    /// `: CODE message`, as the registry words it; nothing where it sent a page.
-    pub(super) fn message(&self) -> String {
-        message(&self.body)
-    }
-
-    /// Whether the registry gave this as a reason.
-    pub(super) fn has_code(&self, code: &str) -> bool {
-        self.message().contains(code)
-    }
-}
-
-/// The registry's own words, one line of at most 300 characters.
-fn message(body: &[u8]) -> String {
-    let Ok(envelope) = serde_json::from_slice::<OciEnvelope>(body) else { return String::new() };
-    let Some(error) = envelope.errors.into_iter().next() else { return String::new() };
-    let code = serde_json::to_value(&error.code).ok().and_then(|code| code.as_str().map(str::to_owned)).unwrap_or_default();
-    let words: String = error.message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
-    format!(": {code} {words}").trim_end().to_owned()
-}
-
-fn connection(error: reqwest::Error) -> Trouble {
-    // The URL is left out on purpose: one that a registry redirected to is signed, and so a secret.
-    let error = error.without_url();
-    let passing = !(error.is_builder() || error.is_redirect() || is_certificate(&error));
-    Trouble::Connection { why: innermost(&error), passing }
-}
-
-/// Whether the registry's certificate is not trusted: that does not pass.
-fn is_certificate(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()));
-        if let Some(rustls::Error::InvalidCertificate(_)) = tls {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
