@@ -28,6 +28,7 @@ int main(int argc, char **argv) {
     }
     if (argc != 2 || strcmp(argv[1], "agent")) return 2;
     char self[4096] = {0}, token[4096] = {0};
+    signal(SIGTERM, stop);
     readlink("/proc/self/exe", self, sizeof self - 1);
     FILE *file = fopen(getenv("CODER_AGENT_TOKEN_FILE"), "r");
     if (!file || !fgets(token, sizeof token, file)) { perror("token"); return 1; }
@@ -35,7 +36,6 @@ int main(int argc, char **argv) {
     fprintf(file, "%s\n%d\n%s\n%s\n%s\n%s\n", self, getuid(), getenv("CODER_AGENT_AUTH"), getenv("CODER_AGENT_URL"),
         getenv("CODER_AGENT_TOKEN") ? "token in the environment" : "no token in the environment", token);
     fclose(file);
-    signal(SIGTERM, stop);
     fprintf(stderr, "connected\n");
     for (;;) pause();
 }
@@ -182,8 +182,9 @@ fn a_server_that_comes_up_later_is_waited_for() {
     let container = setup.start();
     container.logged("cannot be downloaded: Failed to connect");
     assert!(!container.health().status.success(), "nobody can get in");
-    let status = container.sh("/mnt/entrypoint status");
-    assert!(status.contains("waits for the agent: "), "{status}");
+    // In between it tries again.
+    let waits = |container: &Container| container.sh("/mnt/entrypoint status").contains("waits for the agent: ").then_some(());
+    container.until("the reason in the status", waits);
     let _server = serve(container.network(), answer);
     started(&container);
     let (status, log) = container.healthy().stop();

@@ -87,7 +87,6 @@ fn ten_thousand_orphans_and_a_hundred_thousand_signals_leave_nothing_behind() {
         let init = container.init();
         let after = weather(&container, init);
         println!("{name}: no zombie {after:?} after the storm");
-        assert!(after < Duration::from_secs(1), "{name}: {after:?}");
         container.until("only the service is left", |_| (children(init) == (0, 1)).then_some(()));
         let (status, log) = container.stop();
         // tini ends as its child did.

@@ -22,8 +22,8 @@ impl Ground {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("entrypoint-persistence-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let ground = Self { volume: Path::new("/dev/shm").join(&name), home: Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name) };
-        fs::create_dir_all(&ground.volume).unwrap();
-        fs::create_dir_all(&ground.home).unwrap();
+        container::fresh(&ground.volume);
+        container::fresh(&ground.home);
         chown(&ground.home, Some(1000), Some(1000)).unwrap();
         ground
     }
@@ -108,14 +108,10 @@ fn fill(home: &Path) {
     assert!(Command::new("chown").args(["-R", "1000:1000"]).arg(home).status().unwrap().success());
 }
 
-/// SIGKILL, and the end of it: a home is never that of two containers.
-fn kill(container: Container) {
-    let state = PathBuf::from(format!("/proc/{}/stat", container.init()));
-    drop(container);
-    // Somebody else's zombie by then, or gone.
-    while fs::read_to_string(&state).is_ok_and(|state| !state.contains(") Z ")) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// Waits until the home's `.vscode-server` is on its way, or has arrived: that may take less than from one look to the next.
+fn moves(container: &Container, ground: &Ground) {
+    let places = [".vscode-server.gantry-partial", ".vscode-server"].map(|name| ground.volume.join(name));
+    container.until("a begin", |_| places.iter().any(|place| place.exists()).then_some(()));
 }
 
 fn count(path: &Path) -> usize {
@@ -129,11 +125,10 @@ fn killed_at_any_point_the_next_start_ends_right() {
         let ground = Ground::new();
         fill(&ground.home);
         let container = ground.with_home().start();
-        let partial = ground.volume.join(".vscode-server.gantry-partial");
-        let begun = || partial.exists() || ground.volume.join(".vscode-server").exists();
-        container.until("a begin", |_| begun().then_some(()));
+        moves(&container, &ground);
         std::thread::sleep(Duration::from_millis(pause));
-        kill(container);
+        // SIGKILL, and the end of it: a home is never that of two containers.
+        drop(container);
         let container = ground.with_home().start().healthy();
         let volume = ground.volume.join(".vscode-server");
         assert_eq!(count(&volume), FILES, "{pause}: {}", container.log());
@@ -150,7 +145,7 @@ fn a_stop_does_not_wait_for_it() {
     let ground = Ground::new();
     fill(&ground.home);
     let mut container = ground.with_home().start();
-    container.until("a begin", |_| ground.volume.join(".vscode-server.gantry-partial").exists().then_some(()));
+    moves(&container, &ground);
     container.signal(Signal::SIGTERM);
     assert_eq!(container.wait().code(), Some(0), "{}", container.log());
     drop(container);

@@ -92,8 +92,9 @@ impl Tls {
         let child = setup.network().within(move || {
             let mut server = Command::new("/usr/bin/openssl");
             server.current_dir(&folder).args("s_server -quiet -accept 7443 -cert tls.pem -key tls.key -www".split(' '));
-            let child = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let mut child = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             while TcpStream::connect(("127.0.0.1", 7443)).is_err() {
+                assert_eq!(child.try_wait().unwrap(), None, "the server ended");
                 std::thread::sleep(Duration::from_millis(10));
             }
             child

@@ -71,7 +71,8 @@ fn a_runner_that_is_too_old_says_what_helps_and_leaves_the_list() {
     container.logged("GitHub does not take this version of the runner any more: '2.337.0'");
     container.logged("move the pin `github-runner` in variants.toml");
     container.until("an empty list", |_| github.names().is_empty().then_some(()));
-    assert!(status(&container).contains("waits to try again: GitHub does not take this version"), "{}", status(&container));
+    let told = "waits to try again: GitHub does not take this version";
+    container.until(told, |container| status(container).contains(told).then_some(()));
     leaves(container, &github);
     assert_eq!(github.count("POST", "registration-token"), 1, "it is not tried again and again");
 }

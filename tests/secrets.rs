@@ -212,8 +212,7 @@ fn everything(way: Way) {
     watched.gets(User::Root, "while GitHub is asked", &[&OWN[..], &["memory of curl: GITHUB_RUNNER_PAT"]].concat());
     watched.descriptors_are_closed(&["curl"]);
     watched.no_core_of("curl");
-    github.release();
-    github.hold("registered");
+    github.release_until("registered");
     container.until("config.sh", |_| github.arrived("registered").then_some(()));
     let token = ["environ of config.sh: registration token", "memory of config.sh: registration token"];
     watched.gets(User::Workspace, "while `config.sh` runs", &OWN);
@@ -282,6 +281,13 @@ fn behind_coder(way: Way) {
         .set("GITHUB_APP_ID", "7")
         .set("GITHUB_RUNNER_EPHEMERAL", "on")
         .launch(AS_BY_DEFAULT);
+    let listener = |phase: &str| Hit {
+        phase: phase.to_owned(),
+        program: "Runner.Listener".to_owned(),
+        user: 1001,
+        file: "environ",
+        secret: "just-in-time configuration".to_owned(),
+    };
     github.hold("POST access_tokens");
     let container = setup.start();
     let sampler = Sampler::start(&container, &needles);
@@ -295,6 +301,8 @@ fn behind_coder(way: Way) {
     let own = ["file /run/gantry/coder-agent-token: CODER_AGENT_TOKEN", "memory of coder-agent: CODER_AGENT_TOKEN"];
     watched.gets(User::Workspace, "while GitHub is asked", &own);
     watched.gets(User::Job, "while GitHub is asked", &[]);
+    github.release_until("session");
+    sampler.sees(container, &listener("start"));
     github.release();
     online(container, &github, &["fixed"]);
     sampler.phase("works");
@@ -306,13 +314,6 @@ fn behind_coder(way: Way) {
     watched.gets(User::Job, "at work", &configuration);
     watched.gets(User::Root, "at work", &own[..1]);
     watched.descriptors_are_closed(&["coder-agent", "code-server", "Runner.Listener", "sleep"]);
-    let listener = |phase: &str| Hit {
-        phase: phase.to_owned(),
-        program: "Runner.Listener".to_owned(),
-        user: 1001,
-        file: "environ",
-        secret: "just-in-time configuration".to_owned(),
-    };
     let left = ["run/gantry/coder-agent-token 600 1000: CODER_AGENT_TOKEN"];
     watched.ends(sampler, &[listener("start"), listener("works"), listener("stops")], &left);
 }

@@ -9,7 +9,9 @@ mod github;
 use canary::{Hit, Needles, SECRETS, Sampler, User, Way, canary as secret, kept, planted, probe};
 use container::{Container, ENTRYPOINT, Setup, server};
 use github::{LISTENER, online};
+use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 /// As an ordinary user, whose jobs, sessions and entrypoint are all the same to the kernel.
@@ -72,18 +74,6 @@ fn a_registration_token_alone_is_seen_while_config_runs() {
     let (setup, github) = github::with_runner(kept(Setup::web(&server(""))));
     let token = [("GITHUB_RUNNER_TOKEN", format!("{}0", github::REGISTRATION))];
     let (setup, needles) = planted(setup, Way::Value, token);
-    let container = setup.set("STOP_GRACE_SECONDS", "25").start();
-    let sampler = Sampler::start(&container, &needles);
-    online(&container, &github, &["fixed"]);
-    sampler.phase("works");
-    container.logged("runner: ready");
-    for user in [User::Workspace, User::Job] {
-        let found = probe(&container, user, &needles);
-        assert!(!found.iter().any(|line| line.contains("TOKEN") || line.contains("token")), "{user:?}: {found:?}");
-    }
-    sampler.phase("stops");
-    let (status, log) = container.stop();
-    assert_eq!((status.code(), github.names()), (Some(0), vec![]), "{log}");
     let hit = |phase: &str, secret: &str| Hit {
         phase: phase.to_owned(),
         program: "config.sh".to_owned(),
@@ -92,6 +82,25 @@ fn a_registration_token_alone_is_seen_while_config_runs() {
         secret: secret.to_owned(),
     };
     let both = ["GITHUB_RUNNER_TOKEN", "registration token"];
+    github.hold("registered");
+    let container = setup.set("STOP_GRACE_SECONDS", "60").start();
+    let sampler = Sampler::start(&container, &needles);
+    both.iter().for_each(|secret| sampler.sees(&container, &hit("start", secret)));
+    github.release();
+    online(&container, &github, &["fixed"]);
+    sampler.phase("works");
+    container.logged("runner: ready");
+    for user in [User::Workspace, User::Job] {
+        let found = probe(&container, user, &needles);
+        assert!(!found.iter().any(|line| line.contains("TOKEN") || line.contains("token")), "{user:?}: {found:?}");
+    }
+    sampler.phase("stops");
+    github.hold("remove");
+    container.signal(Signal::SIGTERM);
+    both.iter().for_each(|secret| sampler.sees(&container, &hit("stops", secret)));
+    github.release();
+    let (status, log) = container.stop_only();
+    assert_eq!((status.code(), github.names()), (Some(0), vec![]), "{log}");
     let expected = ["start", "stops"].iter().flat_map(|phase| both.map(|secret| hit(phase, secret)));
     assert_eq!(sampler.end().hits, expected.collect());
 }
@@ -104,11 +113,10 @@ fn a_command_with_the_containers_environment_hides_it() {
     let user = ["--reuid=1000", "--regid=1000", "--clear-groups", ENTRYPOINT, "logs", "-f", "web"];
     let needles = Needles::new().with("GITHUB_RUNNER_PAT", "canary-of-exec");
     let mut follower = container.command("setpriv");
-    let mut follower = follower.args(user).env("GITHUB_RUNNER_PAT", "canary-of-exec").stdout(Stdio::null()).spawn().unwrap();
-    container.until("the command", |container| {
-        let running = container.sh("pgrep -f 'entrypoint logs -f web' | xargs -I{} cat /proc/{}/comm 2>/dev/null || true");
-        running.lines().any(|name| name == "entrypoint").then_some(())
-    });
+    let mut follower = follower.args(user).env("GITHUB_RUNNER_PAT", "canary-of-exec").stdout(Stdio::piped()).spawn().unwrap();
+    // With its first line it is past its beginning, and goes on.
+    let mut output = BufReader::new(follower.stdout.take().unwrap());
+    assert!(output.read_line(&mut String::new()).unwrap() > 0, "it says something");
     let (secrets, open) = got(&container, &needles);
     assert!(secrets.is_empty() && !open.contains("entrypoint"), "{secrets:?} {open:?}");
     follower.kill().unwrap();

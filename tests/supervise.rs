@@ -51,8 +51,11 @@ fn a_service_that_was_ready_is_started_again() {
 
 #[test]
 fn a_service_that_crashes_again_and_again_is_given_up_on_with_its_code() {
-    // It serves for a moment each time.
-    let program = server("").replace("while (1)", "$SIG{ALRM} = sub { exit 7 }; alarm 1;\nwhile (1)");
+    // It serves for a moment each time: until it is called ready.
+    let ready = "my $ready = sub { open my $log, '<', '/mnt/files/log' or die; scalar grep { /web: ready/ } <$log> };
+                 my $before = $ready->();";
+    let program =
+        server(ready).replace("while (1)", "$SIG{ALRM} = sub { exit 7 if $ready->() > $before; alarm 1 }; alarm 1;\nwhile (1)");
     let (status, log) = Setup::web(&program).run();
     assert_eq!(status.code(), Some(7), "{log}");
     assert_eq!(log.matches("web: started as process").count(), 6, "{log}");

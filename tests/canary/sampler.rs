@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// A secret that was seen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +36,8 @@ pub(crate) struct Sampled {
 pub(crate) struct Sampler {
     over: Arc<AtomicBool>,
     phase: Arc<Mutex<String>>,
-    thread: JoinHandle<Sampled>,
+    sampled: Arc<Mutex<Sampled>>,
+    thread: JoinHandle<()>,
 }
 
 impl Sampler {
@@ -43,30 +45,44 @@ impl Sampler {
     /// everything in its environment, it is alone, and executes itself again.
     pub(crate) fn start(container: &Container, needles: &Needles) -> Self {
         let (over, phase) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new("start".to_owned())));
-        let (stop, doing, needles) = (over.clone(), phase.clone(), needles.clone());
+        let sampled = Arc::new(Mutex::new(Sampled::default()));
+        let (stop, doing, kept, needles) = (over.clone(), phase.clone(), sampled.clone(), needles.clone());
         let proc = PathBuf::from(format!("/proc/{}/root/proc", container.init()));
         let thread = thread::spawn(move || {
-            let mut sampled = Sampled::default();
             while !begun(&proc) && !stop.load(Ordering::Relaxed) {}
             while !stop.load(Ordering::Relaxed) {
                 let phase = doing.lock().unwrap().clone();
-                look(&proc, &phase, &needles, &mut sampled);
+                let found = look(&proc, &phase, &needles);
+                let mut sampled = kept.lock().unwrap();
+                sampled.hits.extend(found.hits);
+                sampled.programs.extend(found.programs);
                 sampled.rounds += 1;
             }
-            sampled
         });
-        Self { over, phase, thread }
+        Self { over, phase, sampled, thread }
     }
 
-    /// What is seen from now on is of this phase.
+    /// What is seen from now on is of this phase: waits for the end of the round that is under way, which is of the last one.
     pub(crate) fn phase(&self, phase: &str) {
         *self.phase.lock().unwrap() = phase.to_owned();
+        let rounds = || self.sampled.lock().unwrap().rounds;
+        let before = rounds();
+        while rounds() == before {
+            assert!(!self.thread.is_finished(), "nobody looks any more");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until this was seen. Whoever is there for a moment only has to be held until then.
+    pub(crate) fn sees(&self, container: &Container, hit: &Hit) {
+        container.until(&format!("{hit:?}"), |_| self.sampled.lock().unwrap().hits.contains(hit).then_some(()));
     }
 
     /// Looks no longer, and tells what was seen.
     pub(crate) fn end(self) -> Sampled {
         self.over.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
+        self.thread.join().unwrap();
+        std::mem::take(&mut self.sampled.lock().unwrap())
     }
 }
 
@@ -79,7 +95,8 @@ fn begun(proc: &Path) -> bool {
     sealed || (files && name == b"entrypoint\n")
 }
 
-fn look(proc: &Path, phase: &str, needles: &Needles, sampled: &mut Sampled) {
+fn look(proc: &Path, phase: &str, needles: &Needles) -> Sampled {
+    let mut sampled = Sampled::default();
     for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
         let name = entry.file_name();
         if !name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit) {
@@ -98,6 +115,7 @@ fn look(proc: &Path, phase: &str, needles: &Needles, sampled: &mut Sampled) {
         }
         sampled.programs.insert(program);
     }
+    sampled
 }
 
 /// The name and the user of a process that has not ended.

@@ -41,7 +41,7 @@ impl Setup {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("entrypoint-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&folder).unwrap();
+        fresh(&folder);
         let path = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned();
         Self {
             variables: BTreeMap::from([("PATH".to_owned(), path)]),
@@ -106,8 +106,8 @@ impl Setup {
             "set -e\n\
              mount -t tmpfs -o mode=755 tmpfs /mnt\n\
              install -m 711 {built} {ENTRYPOINT}\nmkdir {FILES}\nmount --bind {files} {FILES}\n\
-             for folder in /run /opt /home /tmp /etc/ssh; do mount -t tmpfs -o mode=755 tmpfs $folder; done\n\
-             chmod 1777 /tmp\n\
+             for folder in /run /opt /home /tmp /var/tmp /etc/ssh; do mount -t tmpfs -o mode=755 tmpfs $folder; done\n\
+             chmod 1777 /tmp /var/tmp\n\
              mount --bind {passwd} /etc/passwd\nmount --bind {group} /etc/group\nmount --bind {shadow} /etc/shadow\n\
              install -d -m 755 -o 1000 -g 1000 /home/ansible\n"
         );
@@ -116,6 +116,8 @@ impl Setup {
             script += &format!("install -D -m 755 {program} /opt/code-server/bin/code-server\n");
         }
         script += &self.script;
+        // Last, as what a script mounts may lie there. What others on this machine have there is none of a container's.
+        script += "mount -t tmpfs -o mode=1777 tmpfs /dev/shm\n";
         script += &self.launch;
         let log = self.folder.join("log");
         let output = File::create(&log).unwrap();
@@ -150,6 +152,14 @@ impl Setup {
         let mut container = self.start();
         let status = container.wait();
         (status, container.log())
+    }
+}
+
+/// Makes an empty folder. A run that was killed may have left one, and process ids come again.
+pub(crate) fn fresh(folder: &Path) {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{}: {error}", folder.display()),
+        _ => fs::create_dir_all(folder).unwrap(),
     }
 }
 
@@ -271,8 +281,10 @@ impl Drop for Container {
         let init = fs::read_to_string(path).ok().and_then(|children| children.split_whitespace().next()?.parse().ok());
         if let Some(init) = init {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(init), nix::sys::signal::Signal::SIGKILL);
+        } else {
+            let _ = self.child.kill();
         }
-        let _ = self.child.kill();
+        // `unshare` ends after PID 1, and that after everything else inside: whoever comes next finds nobody at work.
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }

@@ -120,7 +120,7 @@ impl GitHub {
         self.lock().prepared.push(Prepared { method, part: part.to_owned(), answer, times });
     }
 
-    /// From now on what comes to `place` waits: `METHOD part`, `register`, `registered`.
+    /// From now on what comes to `place` waits: `METHOD part`, `register`, `registered`, `session`, `remove`.
     pub(crate) fn hold(&self, place: &str) {
         self.lock().held.push(place.to_owned());
     }
@@ -128,6 +128,12 @@ impl GitHub {
     /// Lets everything go on.
     pub(crate) fn release(&self) {
         self.lock().held.clear();
+        self.state.1.notify_all();
+    }
+
+    /// Lets go what waits, and holds what comes to `place`, with nothing in between.
+    pub(crate) fn release_until(&self, place: &str) {
+        self.lock().held = vec![place.to_owned()];
         self.state.1.notify_all();
     }
 
@@ -250,6 +256,7 @@ impl GitHub {
                     let _ = writeln!(writer, "{said}");
                 }
                 ["remove", token, id] => {
+                    self.pass("remove");
                     let mut state = self.lock();
                     let known = state.tokens.iter().any(|known| known == token);
                     if known {

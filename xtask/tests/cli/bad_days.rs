@@ -1,14 +1,14 @@
 //! What fails while a build runs: one clear message, the right exit code, nothing half-done.
 
 use std::fs;
-use std::io::BufRead as _;
+use std::io::{BufRead as _, Read as _};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::support::family::TinyFamily;
 use crate::support::registry::run;
-use crate::support::xtask::{does, ended, ran, wait_for};
+use crate::support::xtask::{Ran, does, ended, hold, ran, release, wait_for};
 
 #[test]
 fn a_failing_instruction_is_told_with_its_last_lines_and_a_log_that_holds_all() {
@@ -63,13 +63,18 @@ fn a_second_build_of_a_family_waits_or_fails_as_it_is_told() {
     family.azure_also("RUN sleep 3");
     let mut first = family.planning(&["build", "--format", "json", "--variant", "azure"]).spawn().expect("started");
     let rest = wait_for(&mut first, does("RUN sleep 3"));
-    let drained = std::thread::spawn(move || rest.lines().map_while(Result::ok).count());
+    hold(&first);
 
     let refused = family.run(&["build", "--variant", "azure", "--no-wait"]).ends(3);
     refused.says(&[&format!("process {}", first.id()), &family.name]);
-    let second = family.build(&["--variant", "azure"]).ends(0);
-    let notes = second.events_of("note");
-    assert!(notes[0]["text"].as_str().is_some_and(|text| text.contains("waiting for another build")), "{notes:?}");
+    let mut second = family.planning(&["build", "--format", "json", "--variant", "azure"]).spawn().expect("started");
+    let waits = |event: &Value| event["text"].as_str().is_some_and(|text| text.contains("waiting for another build"));
+    let mut stderr = wait_for(&mut second, waits);
+    release(&first);
+    let drained = std::thread::spawn(move || rest.lines().map_while(Result::ok).count());
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).expect("text");
+    let second = Ran { stderr: said, ..ended(second) }.ends(0);
     assert_eq!(second.steps_that_are("up-to-date"), ["azure finished"], "the first one made it");
     assert_eq!(ended(first).code, Some(0));
     drained.join().expect("read");
@@ -101,8 +106,10 @@ fn a_parent_that_somebody_removes_while_its_child_waits_is_told() {
     let args = ["build", "--format", "json", "--variant", "aws", "--variant", "azure", "--jobs", "1"];
     let mut build = family.planning(&args).spawn().expect("started");
     let rest = wait_for(&mut build, does("RUN sleep 3"));
+    hold(&build);
     let base = family.stage_tags().into_iter().find(|tag| tag.starts_with("base:")).expect("the base is built");
     run("docker", &["rmi", &format!("gantry.invalid/stage/{base}")]);
+    release(&build);
     let events: Vec<Value> = rest.lines().map_while(Result::ok).map(|line| serde_json::from_str(&line).expect("JSON")).collect();
     assert_eq!(ended(build).code, Some(4), "{events:#?}");
     let failure = events.last().expect("a failure");

@@ -1,11 +1,11 @@
 //! `clean` removes what Gantry left, and nothing else.
 
-use std::io::BufRead as _;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::family::TinyFamily;
 use crate::support::registry::run;
-use crate::support::xtask::{does, ended, ran, wait_for};
+use crate::support::xtask::{does, ended, hold, ran, release, wait_for};
 
 #[test]
 fn clean_removes_stage_tags_and_keeps_the_variants() {
@@ -104,8 +104,18 @@ fn clean_waits_for_a_build_of_the_family() {
     family.azure_also("RUN sleep 3");
     let mut build = family.planning(&["build", "--format", "json", "--variant", "azure"]).spawn().expect("started");
     let rest = wait_for(&mut build, does("RUN sleep 3"));
+    hold(&build);
+    let mut clean = family.command(&["clean"]).spawn().expect("started");
+    let mut stderr = BufReader::new(clean.stderr.take().expect("piped"));
+    let mut line = String::new();
+    while !line.contains("waiting for a build") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).expect("text") > 0, "it ended");
+    }
+    release(&build);
     let drained = std::thread::spawn(move || rest.lines().map_while(Result::ok).count());
-    ran(family.command(&["clean"])).ends(0).says(&["waiting for a build"]);
+    std::io::copy(&mut stderr, &mut std::io::sink()).expect("read");
+    ended(clean).ends(0);
     assert_eq!(ended(build).code, Some(0));
     drained.join().expect("read");
     assert_eq!(family.tags(), [format!("{}:azure", family.name)], "what that build made is cleaned as well");

@@ -21,6 +21,8 @@ const HTPASSWD: &str = "gantry:$2y$05$CBboBcLd2F0mmRAVgueHJeGUsaDaTX8sND7sFJlhys
 struct Registry {
     address: String,
     child: Child,
+    /// Keeps the port from everybody else. (Not listening; the registry reuses it.)
+    _port: tokio::net::TcpSocket,
     _folder: tempfile::TempDir,
 }
 
@@ -34,8 +36,11 @@ impl Drop for Registry {
 impl Registry {
     async fn start() -> Self {
         let host = env::var("GANTRY_TEST_HOST").unwrap_or_else(|_| "127.0.0.1".to_owned());
-        let port = std::net::TcpListener::bind((host.as_str(), 0)).unwrap().local_addr().unwrap().port();
-        let address = format!("{host}:{port}");
+        let port = tokio::net::TcpSocket::new_v4().unwrap();
+        port.set_reuseaddr(true).unwrap();
+        let any = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), 0)).unwrap().find(|address| address.is_ipv4());
+        port.bind(any.unwrap()).unwrap();
+        let address = format!("{host}:{}", port.local_addr().unwrap().port());
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         fs::write(path("htpasswd"), HTPASSWD).unwrap();
@@ -52,8 +57,9 @@ impl Registry {
             .stderr(Stdio::null())
             .spawn()
             .expect("this test needs Debian's package `docker-registry`");
-        let registry = Self { address, child, _folder: folder };
+        let mut registry = Self { address, child, _port: port, _folder: folder };
         while tokio::net::TcpStream::connect(&registry.address).await.is_err() {
+            assert_eq!(registry.child.try_wait().unwrap(), None, "the registry ended");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         registry

@@ -195,7 +195,11 @@ fn over_ssh() {
     fs::copy(path("client.pub"), path("authorized")).unwrap();
     // sshd of Debian insists on this folder when it runs as root.
     let _ = fs::create_dir_all("/run/sshd");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Kept from everybody else: not listening, and reused by sshd.
+    let reserved = tokio::net::TcpSocket::new_v4().unwrap();
+    reserved.set_reuseaddr(true).unwrap();
+    reserved.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = reserved.local_addr().unwrap().port();
     let config = format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
          PermitRootLogin prohibit-password\nPidFile none\n",

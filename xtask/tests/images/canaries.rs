@@ -88,6 +88,7 @@ fn a_workspace_with_everything_shows_no_secret() {
         let job = "env > environment; cat /proc/*/environ /proc/*/cmdline > processes 2>/dev/null; sleep 1; touch over";
         assert!(container.does("1001", &format!("cd /opt/actions-runner && echo '{job}' > job.new && mv job.new job")));
         container.until("job", |container| container.does("1001", "test -e /opt/actions-runner/over").then_some(()));
+        container.logged("sshd: ready");
         let port = outside.port(22);
         let session =
             key.prints(port, "env; cd private && git status && cat .git/config; entrypoint status; entrypoint logs runner");

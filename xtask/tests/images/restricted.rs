@@ -48,15 +48,18 @@ fn a_runner_runs_from_a_folder_that_can_be_written_to() {
     let recipe = recipe.set("GITHUB_RUNNER_URL", &format!("{}/o/r", crate::outside::ORIGIN)).set("GITHUB_RUNNER_PAT", PAT);
     // A read-only container takes no files: the runner is on a volume.
     let volume = outside.runner_volume();
-    let container = restricted(recipe, "1000").options(&[&volume.at("/opt/actions-runner:ro")]).start().healthy();
+    // Nor does the engine's health check, a process with the whole environment, come in between.
+    let recipe = restricted(recipe, "1000").options(&["--no-healthcheck", &volume.at("/opt/actions-runner:ro")]);
+    let container = recipe.start();
+    container.logged("sshd: ready");
     outside.until("online runner", |list| list.len() == 1 && list[0].1 == "online");
     // Nobody but the kernel is between a job and the entrypoint here: it is the same user.
     let look = "grep -s -l -a '[c]anary-' /proc/[0-9]*/environ /proc/[0-9]*/cmdline; find /proc/[0-9]*/fd -lname '/memfd:*'; \
                 for process in /proc/[0-9]*; do read -r word < $process/comm; \
                 case $word in entrypoint|exe) echo one >&3; head -c 1 $process/maps;; esac; done; true";
     let found = container.sh("1000", &format!("{{ {look}; }} 2> /dev/null 3>&1"));
-    // PID 1 and the runner's worker are there, and show nothing.
-    assert_eq!(found, "one\none\n", "{}", container.log());
+    // PID 1 and the runner's worker are there (and perhaps what is about to become another program), and show nothing.
+    assert!(found.lines().count() >= 2 && found.lines().all(|line| line == "one"), "{found}\n{}", container.log());
     assert_eq!(container.stop(), 0, "{}", container.log());
     assert_eq!(outside.runners(), [], "{}", container.log());
 }

@@ -50,8 +50,10 @@ fn a_runner_registers_works_and_leaves() {
     let environment = container.sh("1001", "cat /opt/actions-runner/environment");
     assert!(environment.contains("HOME=/home/runner\n") && !environment.contains("canary"), "{environment}");
     // Its output is the workspace user's to read.
-    let output = container.sh("1000", "cat ~ansible/runner.log");
-    assert!(output.contains("Listening for Jobs") && output.contains("Running job: build"), "{output}");
+    container.until("output", |container| {
+        let output = container.sh("1000", "cat ~ansible/runner.log");
+        (output.contains("Listening for Jobs") && output.contains("Running job: build")).then_some(())
+    });
     assert!(container.sh("1000", "entrypoint status").contains("runner"), "{}", container.log());
     assert_eq!(container.stop(), 0, "{}", container.log());
     assert_eq!(outside.runners(), [], "{}", container.log());

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -76,7 +77,9 @@ place = {{ path = "/opt/NAME", unpack = "tar.gz", owner = "1001:1001" }}
     }
 
     fn with(more: &str, of_aws: &str, locked: bool) -> Self {
-        let name = format!("gt-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // Process ids come again, and the engine's cache remembers the families of former runs.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
+        let name = format!("gt-{now:x}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let registry = LocalRegistry::start(None);
         let folder = tempfile::tempdir().expect("a folder");
         let family = Self { name, registry, folder };

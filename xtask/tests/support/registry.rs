@@ -1,12 +1,13 @@
 //! Real registries: Debian's `docker-registry` on loopback.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use xtask::oci::{Digest, Repository};
 
 /// Runs a program; its standard output, or a panic that shows all that it said.
@@ -22,6 +23,8 @@ pub fn run(program: &str, args: &[&str]) -> String {
 pub struct LocalRegistry {
     /// `127.0.0.1:PORT`
     pub address: String,
+    /// Keeps the port from everybody else, also while the registry does not run. (Not listening; the registry reuses it.)
+    _port: TcpSocket,
     folder: TempDir,
     child: Mutex<Option<Child>>,
 }
@@ -30,8 +33,9 @@ impl LocalRegistry {
     /// An open one, or one that wants `user:password`.
     pub fn start(login: Option<(&str, &str)>) -> Arc<Self> {
         let folder = tempfile::tempdir().expect("a folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        let address = format!("127.0.0.1:{port}");
+        let port = TcpSocket::new_v4().expect("a socket");
+        port.set_reuseaddr(true).and_then(|()| port.bind(([127, 0, 0, 1], 0).into())).expect("a free port");
+        let address = port.local_addr().expect("an address").to_string();
         let mut config = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: '{address}'}}\n",
             folder.path().join("data").display()
@@ -42,7 +46,7 @@ impl LocalRegistry {
             config += &format!("auth: {{htpasswd: {{realm: gantry, path: {}}}}}\n", passwords.display());
         }
         fs::write(folder.path().join("config.yml"), config).expect("the configuration");
-        let registry = Arc::new(Self { address, folder, child: Mutex::new(None) });
+        let registry = Arc::new(Self { address, _port: port, folder, child: Mutex::new(None) });
         registry.run();
         registry
     }

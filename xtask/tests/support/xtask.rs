@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// What a run said, and how it ended.
@@ -63,6 +64,16 @@ pub fn wait_for(child: &mut Child, wanted: impl Fn(&Value) -> bool) -> BufReader
         line.clear();
     }
     panic!("it ended before that");
+}
+
+/// Holds a child where it is, with all that it has locked, while what it asked the engine for goes on.
+pub fn hold(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::STOP).expect("it runs");
+}
+
+/// Lets a child that was held go on.
+pub fn release(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::CONT).expect("it is there");
 }
 
 /// The event that an instruction runs now.
