@@ -1,0 +1,271 @@
+//! One fault per publish, at every request, of every kind.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use xtask::event::Events;
+use xtask::failure::Exit;
+
+use crate::judge::{Expected, earlier_release, twice, words};
+use crate::support::faults::{Course, Hook, Kind, Proxy, Seen};
+use crate::support::registry::LocalRegistry;
+use crate::world::{Job, Silence};
+
+/// Where a sweep takes place.
+pub(crate) struct Stage {
+    pub(crate) registries: [Arc<LocalRegistry>; 2],
+    pub(crate) folder: TempDir,
+    pub(crate) expected: Expected,
+    /// Requests of a publish that nothing disturbs; those of them with a body.
+    pub(crate) requests: usize,
+    pub(crate) bodies: usize,
+}
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+impl Stage {
+    /// Publishes once without any fault, to see what there should be and how many requests it takes.
+    pub(crate) fn new() -> Self {
+        let registries = [LocalRegistry::start(None), LocalRegistry::start(None)];
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut stage = Self { registries, folder, expected: Expected::default(), requests: 0, bodies: 0 };
+        let course = Course::new(&[], None);
+        let (job, _proxies) = stage.job(&course);
+        for registry in &stage.registries {
+            earlier_release(registry, &job);
+        }
+        job.publish(&silence()).outcome.expect("nothing disturbs it");
+        stage.expected = Expected::learn(&stage.registries[0], &job);
+        assert_eq!(stage.expected.judge(&stage.registries, &job, None).missing, Vec::<String>::new());
+        let seen = course.seen();
+        assert_eq!(stage.expected.early(&seen), Vec::<String>::new());
+        stage.requests = seen.len();
+        stage.bodies = seen.iter().filter(|request| request.bytes > 0).count();
+        stage
+    }
+
+    /// A publish to fresh repositories, behind proxies.
+    pub(crate) fn job(&self, course: &Arc<Course>) -> (Job, [Proxy; 2]) {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let proxies = [0, 1].map(|to| Proxy::start(course, to, &self.registries[to].address));
+        let job = Job {
+            addresses: proxies.each_ref().map(|proxy| proxy.address.clone()),
+            repository: format!("faults/{number}"),
+            // What a fault does to a registry does not depend on the cache: one for all.
+            cache: self.folder.path().join("cache"),
+            state: self.folder.path().join(format!("state-{number}")),
+            release: "one".to_owned(),
+            stamp: "2026.11.20-3f2c1ab".to_owned(),
+        };
+        (job, proxies)
+    }
+}
+
+pub(crate) fn silence() -> Events {
+    Arc::new(Silence)
+}
+
+/// What a publish under faults came to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trial {
+    pub(crate) wrong: Vec<String>,
+    pub(crate) lies: Vec<String>,
+    pub(crate) first: bool,
+    pub(crate) second: bool,
+    pub(crate) needless: u64,
+    pub(crate) needed: u64,
+    pub(crate) told: String,
+    pub(crate) seen: Vec<Seen>,
+}
+
+/// One publish under these faults, and, where it failed, a second one under none.
+pub(crate) fn trial(stage: &Stage, faults: &[(usize, Kind)], hook: Option<Hook>) -> Trial {
+    let course = Course::new(faults, hook);
+    let (job, proxies) = stage.job(&course);
+    let before = stage.registries.each_ref().map(|registry| earlier_release(registry, &job))[0];
+    let mut trial = Trial::default();
+    let run = |job: &Job, course: &Course, trial: &mut Trial| {
+        let ended = job.publish(&silence());
+        let found = stage.expected.judge(&stage.registries, job, Some(before));
+        trial.wrong.extend(found.wrong);
+        trial.wrong.extend(stage.expected.early(&course.seen()));
+        let lie = match &ended.outcome {
+            Ok(_) if !found.missing.is_empty() => Some(format!("success, but not set: {}", found.missing.join(", "))),
+            Ok(published) => {
+                let said = published.images.iter().all(|image| {
+                    image.destinations.values().flatten().all(|tag| {
+                        let name = tag.reference.rsplit_once(':').map(|(_, name)| name).unwrap_or_default();
+                        stage.expected.tags.get(name) == Some(&image.digest)
+                    })
+                });
+                (!said).then(|| format!("success with other digests: {published:?}"))
+            }
+            Err(error) => match error.exit() {
+                Exit::PublishUntagged if found.set > 0 => Some(format!("`nothing was tagged`, but {} are: {error}", found.set)),
+                Exit::PublishUntagged | Exit::PublishPartly => None,
+                other => Some(format!("{other:?}: {error}")),
+            },
+        };
+        trial.lies.extend(lie);
+        if let Err(error) = &ended.outcome {
+            trial.told = error.to_string();
+        }
+        ended.outcome.is_ok()
+    };
+    trial.first = run(&job, &course, &mut trial);
+    trial.second = trial.first;
+    if !trial.first {
+        // The first run's proxies, so that they know what was sent; their plan is used up but for what was not reached.
+        course.forgive();
+        trial.second = run(&job, &course, &mut trial);
+    }
+    drop(proxies);
+    trial.seen = course.seen();
+    (trial.needless, trial.needed) = twice(&trial.seen);
+    trial
+}
+
+/// What all trials of one kind came to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Row {
+    publishes: usize,
+    wrong: usize,
+    lies: usize,
+    first: usize,
+    second: usize,
+    needless: u64,
+    needed: u64,
+}
+
+/// The table, and what was not as it should be.
+#[derive(Default)]
+pub(crate) struct Table {
+    rows: BTreeMap<String, Row>,
+    pub(crate) findings: Vec<String>,
+    started: Option<Instant>,
+}
+
+impl Table {
+    pub(crate) fn add(&mut self, name: &str, faults: &[(usize, Kind)], trial: &Trial) {
+        self.started.get_or_insert_with(Instant::now);
+        for row in [name, "~ in all"] {
+            let row = self.rows.entry(row.to_owned()).or_default();
+            row.publishes += 1;
+            row.wrong += usize::from(!trial.wrong.is_empty());
+            row.lies += usize::from(!trial.lies.is_empty());
+            row.first += usize::from(trial.first);
+            row.second += usize::from(trial.second);
+            row.needless += trial.needless;
+            row.needed += trial.needed;
+        }
+        let patient = faults.iter().any(|(_, kind)| matches!(kind, Kind::CommittedNotFound | Kind::LostNotFound));
+        let late = if patient { !trial.second } else { !trial.first };
+        let bad = !trial.wrong.is_empty() || !trial.lies.is_empty() || late || trial.needless > 0;
+        if bad {
+            let hit = trial.seen.iter().filter_map(|seen| Some(format!("{} {:?}", seen.request, seen.fault?)));
+            let hit = hit.collect::<Vec<_>>().join(", ");
+            let Trial { wrong, lies, first, second, needless, told, .. } = trial;
+            self.findings.push(format!(
+                "{faults:?} [{hit}] first {first}, second {second}, sent twice {needless}, wrong {wrong:?}, lies {lies:?}: {told}"
+            ));
+        }
+    }
+
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!(
+            "{:<22}{:>10}{:>7}{:>15}{:>16}{:>13}{:>13}{:>15}\n",
+            "fault", "publishes", "wrong", "false success", "well at first", "at a second", "sent twice B", "again, lost B"
+        );
+        for (name, row) in &self.rows {
+            let share = |count: usize| format!("{count} ({} %)", count * 100 / row.publishes.max(1));
+            let Row { publishes, wrong, lies, first, second, needless, needed } = *row;
+            let _ = writeln!(
+                text,
+                "{:<22}{publishes:>10}{wrong:>7}{lies:>15}{:>16}{:>13}{needless:>13}{needed:>15}",
+                name.trim_start_matches("~ "),
+                share(first),
+                share(second)
+            );
+        }
+        text
+    }
+}
+
+/// How much is done: a sample, or everything (`GANTRY_FAULTS=all`).
+pub(crate) fn is_all() -> bool {
+    std::env::var("GANTRY_FAULTS").is_ok_and(|value| value == "all")
+}
+
+/// Numbers that are the same every time.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap_or_default() % end.max(1)
+    }
+}
+
+pub(crate) fn seed() -> u64 {
+    std::env::var("GANTRY_FAULTS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_120)
+}
+
+#[test]
+fn one_fault_leaves_no_wrong_tag_and_needs_no_second_run() {
+    let stage = Stage::new();
+    let mut all: Vec<(usize, Kind)> = Vec::new();
+    for kind in Kind::ALL {
+        let places = if kind.wants_body() { stage.bodies } else { stage.requests };
+        all.extend((0..places).map(|place| (place, kind)));
+    }
+    let mut dice = Dice(seed());
+    if !is_all() {
+        // Every kind equally often, at places that the seed chooses.
+        let each = 3;
+        all = Kind::ALL
+            .into_iter()
+            .flat_map(|kind| std::iter::repeat_n(kind, each))
+            .map(|kind| (dice.below(if kind.wants_body() { stage.bodies } else { stage.requests }), kind))
+            .collect();
+    }
+    let mut table = Table::default();
+    let started = Instant::now();
+    for fault in &all {
+        let trial = trial(&stage, &[*fault], None);
+        table.add(words(fault.1), &[*fault], &trial);
+    }
+    report("one fault per publish", &stage, &table, started.elapsed());
+    assert_eq!(table.findings, Vec::<String>::new());
+}
+
+#[test]
+fn two_faults_leave_no_wrong_tag() {
+    let stage = Stage::new();
+    let mut dice = Dice(seed() + 1);
+    let mut table = Table::default();
+    let started = Instant::now();
+    for _ in 0..if is_all() { 400 } else { 15 } {
+        let faults = [0, 1].map(|_| {
+            let kind = Kind::ALL[dice.below(Kind::ALL.len())];
+            (dice.below(if kind.wants_body() { stage.bodies } else { stage.requests }), kind)
+        });
+        let trial = trial(&stage, &faults, None);
+        table.add("two at once", &faults, &trial);
+    }
+    report("two faults per publish", &stage, &table, started.elapsed());
+    assert_eq!(table.findings, Vec::<String>::new());
+}
+
+/// For who runs it with `--nocapture`, and for the script.
+fn report(title: &str, stage: &Stage, table: &Table, took: Duration) {
+    println!("\n{title}: {} requests, {} with a body; {} s", stage.requests, stage.bodies, took.as_secs());
+    println!("{}", table.text());
+    for finding in &table.findings {
+        println!("- {finding}");
+    }
+}
