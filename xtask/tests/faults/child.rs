@@ -17,9 +17,14 @@ fn publisher() {
     let ended = job.publish(&silence());
     let (code, text) = match ended.outcome {
         Ok(_) => (0, String::new()),
-        Err(error) => (error.exit() as i32, error.to_string()),
+        Err(error) => (error.exit() as i32, with_causes(&error)),
     };
     println!("\n{SAYS}{}", serde_json::json!({"code": code, "exported": ended.exported, "text": text}));
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// How a publisher that was not killed ended.

@@ -47,7 +47,7 @@ impl Export {
             let diff_ids: Vec<_> = diff_ids.map(|(_, bytes)| Digest::of(bytes)).collect();
             let config = serde_json::json!({
                 "architecture": "amd64", "os": "linux",
-                "config": {"Labels": {"variant": variant, "release": release}},
+                "config": {"Labels": {xtask::plan::INPUT: input(variant, release)}},
                 "rootfs": {"type": "layers", "diff_ids": diff_ids},
             });
             let (config, image) = (config.to_string(), format!("faults:{variant}"));
@@ -60,6 +60,11 @@ impl Export {
         add("manifest.json", serde_json::Value::from(saved).to_string().as_bytes());
         Self { archive: archive.into_inner().expect("memory"), images }
     }
+}
+
+/// What a variant of a release is built from.
+pub(crate) fn input(variant: &str, release: &str) -> Digest {
+    Digest::of(format!("{variant} {release}"))
 }
 
 /// A layer of two files: half a megabyte that cannot be compressed, a quarter that can.

@@ -1,5 +1,5 @@
 //! Publishing on bad days: whatever happens, every tag in every registry points to a whole image that was meant to be
-//! there, and running again finishes the job. Against real registries (Debian: docker-registry), without an engine.
+//! there, and running again finishes the job. Against real registries (Debian: docker-registry), without an engine; as root.
 //!
 //! By default a seeded sample; `GANTRY_FAULTS=all` is everything, `GANTRY_FAULTS_SEED` another sample. `tests/faults.sh`
 //! runs all and prints the tables.
@@ -11,5 +11,9 @@ mod child;
 mod family;
 mod judge;
 mod killed;
+mod machine;
+mod outage;
+mod refusal;
+mod rivals;
 mod sweep;
 mod world;

@@ -16,9 +16,9 @@ use xtask::publish::{
 };
 use xtask::registry::{Access, Registry};
 use xtask::retry::{Clock, Policy, Sleeping};
-use xtask::store::{Blobs, Want, obtain};
+use xtask::store::{Blobs, Compression, Want, obtain};
 
-use crate::family::{Export, VARIANTS};
+use crate::family::{Export, VARIANTS, input};
 
 /// The destinations' names.
 pub(crate) const NAMES: [&str; 2] = ["one", "two"];
@@ -57,7 +57,9 @@ impl Job {
             let release = Export::of(&self.release);
             let blobs = Arc::new(Blobs::open(&self.cache)?);
             let wanted: Vec<_> = release.images.iter().map(|(name, id)| Want { name: name.clone(), id: *id }).collect();
-            let images = obtain(&wanted, &blobs, events, async |_: &[String]| {
+            // What is ready early is of use to a later stage of the pipeline.
+            let (finished, _) = tokio::sync::mpsc::unbounded_channel();
+            let images = obtain(&wanted, Compression::default(), &blobs, events, finished, async |_: &[String]| {
                 exported.store(true, Ordering::Relaxed);
                 Ok::<_, std::io::Error>(&release.archive[..])
             })
@@ -102,7 +104,7 @@ impl Job {
     }
 
     fn input(&self, variant: &str) -> String {
-        xtask::oci::Digest::of(format!("{variant} {}", self.release)).to_string()
+        input(variant, &self.release).to_string()
     }
 
     /// The repository at a destination.
