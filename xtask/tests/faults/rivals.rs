@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use xtask::failure::Exit;
+use xtask::failure::{Exit, Failure};
 use xtask::oci::Digest;
 
 use crate::child::{said, start};
@@ -63,7 +63,10 @@ fn overtaken(when: impl Fn(&Seen, Moment) -> bool + Send + Sync + 'static) -> (S
     let course = Course::new(&[], Some(hook));
     let (ours, _proxies) = rival(&stage, &theirs, &course);
     let outcome = ours.publish(&silence()).outcome;
-    let outcome = outcome.map(|_| ()).map_err(|error| (error.exit(), error.to_string()));
+    let outcome = outcome.map(|_| ()).map_err(|error| {
+        let failure = Failure::from(error);
+        (failure.exit, format!("{failure}\n{}", failure.detail.clone().unwrap_or_default()))
+    });
     let written = course.seen().iter().filter(|seen| seen.tag().is_some()).count();
     (stage, theirs, outcome, written)
 }

@@ -162,9 +162,7 @@ impl Table {
             row.needless += trial.needless;
             row.needed += trial.needed;
         }
-        let patient = faults.iter().any(|(_, kind)| matches!(kind, Kind::CommittedNotFound | Kind::LostNotFound));
-        let late = if patient { !trial.second } else { !trial.first };
-        let bad = !trial.wrong.is_empty() || !trial.lies.is_empty() || late || trial.needless > 0;
+        let bad = !trial.wrong.is_empty() || !trial.lies.is_empty() || !trial.first || trial.needless > 0;
         if bad {
             let hit = trial.seen.iter().filter_map(|seen| Some(format!("{} {:?}", seen.request, seen.fault?)));
             let hit = hit.collect::<Vec<_>>().join(", ");

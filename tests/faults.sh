@@ -1,0 +1,9 @@
+#!/bin/sh
+# Publishing under faults, all of it: one fault of every kind at every request of a publish of four variants to two
+# registries, two faults at once, 300 times `kill -9`, a registry gone from each phase on, rivals, full disks.
+# The test suite runs a sample of the same. Usage: tests/faults.sh [FILTER]  (root; Debian: docker-registry)
+# Prints tables; ends with 1 if anything is not as it should be. GANTRY_FAULTS_SEED chooses what is chosen by chance.
+set -eu
+cd "$(dirname "$0")/.."
+command -v docker-registry > /dev/null || { echo "docker-registry is missing: cargo xtask setup --tests --yes" >&2; exit 3; }
+GANTRY_FAULTS=all RUST_BACKTRACE=0 exec cargo test --quiet -p xtask --test faults -- "$@" --nocapture --test-threads=2
