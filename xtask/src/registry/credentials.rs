@@ -1,6 +1,10 @@
 //! Which credential is used for a registry, in the order of the docker CLI: `DOCKER_AUTH_CONFIG`, then of
 //! `$DOCKER_CONFIG/config.json` the helper of the host, else the general helper, else what the file itself holds (a
-//! helper replaces what the file says); for ghcr.io then `GITHUB_TOKEN` and `GH_TOKEN`. The order is pure.
+//! helper replaces what the file says); for ghcr.io then `GITHUB_TOKEN`, `GH_TOKEN` and what `gh` is logged in with; for
+//! Amazon ECR then AWS's own credential chain. The order is pure.
+//!
+//! Where docker ignores a source that it cannot read, with or without a word, Gantry stops: going on would publish as
+//! somebody else than was meant.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +13,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::Deserialize;
 
-use super::helper;
+use super::ecr::{self, EcrApi, EcrError};
+use super::{Identified, gh, helper};
+use crate::oci::EcrRegistry;
 use crate::secret::Secret;
 
 /// What a registry is told.
@@ -49,14 +55,6 @@ pub enum CredentialError {
         /// The entry's key.
         host: String,
     },
-    /// An identity token (OAuth 2 refresh token): not spoken.
-    #[error("{origin} holds an identity token for `{host}`, which Gantry cannot use: log in with a name and a password or token")]
-    IdentityToken {
-        /// Where it stands.
-        origin: String,
-        /// The registry.
-        host: String,
-    },
     /// The file cannot be read.
     #[error("`{}` cannot be read", path.display())]
     Read {
@@ -65,6 +63,15 @@ pub enum CredentialError {
         /// Why.
         source: std::io::Error,
     },
+    /// The entry of `DOCKER_AUTH_CONFIG` has no `auth`, which is all that docker reads there.
+    #[error("`DOCKER_AUTH_CONFIG` has an entry for `{host}` without `auth`, and docker reads nothing else there")]
+    NoAuth {
+        /// The entry's key.
+        host: String,
+    },
+    /// No token of AWS.
+    #[error(transparent)]
+    Ecr(#[from] EcrError),
     /// The helper could not be asked.
     #[error("the credential helper `{program}` failed for `{host}`: {why}")]
     Helper {
@@ -83,7 +90,13 @@ pub struct Sources {
     docker_auth_config: Option<Config>,
     file: Option<(PathBuf, Config)>,
     github_token: Option<(&'static str, Secret)>,
-    /// Where helpers are looked for.
+    /// Whether `gh` may be asked.
+    gh: bool,
+    /// Which identity of AWS comes first, for people.
+    aws: String,
+    /// Registries that stand in for Amazon ECR, by host.
+    stand_ins: BTreeMap<String, EcrRegistry>,
+    /// Where programs are looked for.
     path: Option<String>,
 }
 
@@ -99,6 +112,10 @@ pub enum Choice {
         /// What the helper knows the registry by.
         key: String,
     },
+    /// `gh` is to be asked.
+    Gh,
+    /// AWS is to be asked for a token of this registry.
+    Ecr(EcrRegistry),
     /// Nothing: anonymous.
     Nothing,
 }
@@ -147,7 +164,15 @@ impl Sources {
         };
         let github_token = set("GITHUB_TOKEN").or_else(|| set("GH_TOKEN")).map(|(name, token)| (name, Secret::new(token.trim())));
         let path = set("PATH").map(|(_, path)| path);
-        Ok(Self { docker_auth_config, file, github_token, path })
+        let aws = ecr::origin(&variable);
+        Ok(Self { docker_auth_config, file, github_token, gh: true, aws, stand_ins: BTreeMap::new(), path })
+    }
+
+    /// The same, knowing that the registry at `host` stands in for one of Amazon ECR: it gets a token of AWS.
+    #[must_use]
+    pub fn standing_in(mut self, host: impl Into<String>, registry: EcrRegistry) -> Self {
+        self.stand_ins.insert(host.into(), registry);
+        self
     }
 
     /// [`Sources::gather`] from this process's environment.
@@ -164,7 +189,7 @@ impl Sources {
     /// The entry that is to be used is not usable.
     pub fn choose(&self, host: &str) -> Result<Choice, CredentialError> {
         if let Some(config) = &self.docker_auth_config
-            && let Some(choice) = config.entry(host, "`DOCKER_AUTH_CONFIG`")?
+            && let Some(choice) = config.entry_of_variable(host)?
         {
             return Ok(choice);
         }
@@ -179,23 +204,21 @@ impl Sources {
         Ok(self.last_resort(host))
     }
 
-    /// What is left when docker's configuration, helpers included, has nothing. A GitHub token is for ghcr.io only.
+    /// What is left when docker's configuration, helpers included, has nothing. A GitHub token is for ghcr.io only, one of
+    /// AWS for ECR only.
     fn last_resort(&self, host: &str) -> Choice {
         match &self.github_token {
-            Some((name, token)) if host == "ghcr.io" => {
-                // GHCR looks at the token; the name only must not be empty.
-                let credential = Credential::Basic { username: "x-access-token".to_owned(), password: token.clone() };
-                Choice::Found(credential, format!("`{name}`"))
-            }
-            _ => Choice::Nothing,
+            Some((name, token)) if host == "ghcr.io" => Choice::Found(of_github(token.clone()), format!("`{name}`")),
+            None if host == "ghcr.io" && self.gh => Choice::Gh,
+            _ => EcrRegistry::at(host).or_else(|| self.stand_ins.get(host).cloned()).map_or(Choice::Nothing, Choice::Ecr),
         }
     }
 
-    /// The credential for `host` and where it came from; a helper is asked where one is configured. None: anonymous.
+    /// The credential for `host` and what is known of it; whoever has it is asked: a helper, `gh`, AWS. None: anonymous.
     ///
     /// # Errors
     /// A source that is to be used is not usable.
-    pub async fn credential(&self, host: &str) -> Result<Option<(Credential, String)>, CredentialError> {
+    pub async fn identified(&self, host: &str) -> Result<Option<Identified>, CredentialError> {
         let choice = match self.choose(host)? {
             Choice::Helper { name, key } => match helper::get(&name, &key, self.path.as_deref()).await? {
                 Some(credential) => Choice::Found(credential, format!("`docker-credential-{name}`")),
@@ -204,10 +227,25 @@ impl Sources {
             choice => choice,
         };
         Ok(match choice {
-            Choice::Found(credential, origin) => Some((credential, origin)),
-            _ => None,
+            Choice::Found(credential, origin) => Some(Identified::new(credential, origin)),
+            Choice::Gh => gh::token(self.path.as_deref()).await.map(|token| Identified::new(of_github(token), "`gh auth token`")),
+            Choice::Ecr(registry) => Some(EcrApi::connect(&registry).await?.token(&self.aws).await?),
+            Choice::Helper { .. } | Choice::Nothing => None,
         })
     }
+
+    /// The same without what only matters to whoever uses it for long.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn credential(&self, host: &str) -> Result<Option<(Credential, String)>, CredentialError> {
+        Ok(self.identified(host).await?.map(|found| (found.credential, found.origin)))
+    }
+}
+
+/// GHCR looks at the token; the name only must not be empty.
+fn of_github(token: Secret) -> Credential {
+    Credential::Basic { username: "x-access-token".to_owned(), password: token }
 }
 
 impl Config {
@@ -221,8 +259,8 @@ impl Config {
 
     fn helper(&self, host: &str) -> Option<Choice> {
         let key = server_key(host);
-        let own = self.cred_helpers.get(key).or_else(|| self.cred_helpers.get(host)).filter(|name| !name.is_empty());
-        let name = own.or(self.creds_store.as_ref()).filter(|name| !name.is_empty())?;
+        // An empty name for this host says: no helper, whatever the general one is.
+        let name = self.cred_helpers.get(key).or(self.creds_store.as_ref()).filter(|name| !name.is_empty())?;
         Some(Choice::Helper { name: name.clone(), key: key.to_owned() })
     }
 
@@ -238,16 +276,11 @@ impl Config {
             return found(Credential::Bearer(Secret::new(entry.registrytoken.clone())));
         }
         if !entry.identitytoken.is_empty() {
-            return Err(CredentialError::IdentityToken { origin: origin.to_owned(), host: host.to_owned() });
+            return found(Credential::Refresh(Secret::new(entry.identitytoken.clone())));
         }
         if !entry.auth.is_empty() {
-            let decoded = STANDARD.decode(entry.auth.trim()).or_else(|_| STANDARD_NO_PAD.decode(entry.auth.trim()));
-            let text = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            let pair = text.as_deref().and_then(|text| text.trim_end_matches('\0').split_once(':'));
-            let Some((username, password)) = pair.filter(|(username, _)| !username.is_empty()) else {
-                return Err(CredentialError::Entry { origin: origin.to_owned(), host: written.clone() });
-            };
-            return found(Credential::Basic { username: username.to_owned(), password: Secret::new(password) });
+            let decoded = entry.decoded();
+            return found(decoded.ok_or_else(|| CredentialError::Entry { origin: origin.to_owned(), host: written.clone() })?);
         }
         if !entry.username.is_empty() {
             let password = Secret::new(entry.password.clone());
@@ -255,6 +288,30 @@ impl Config {
         }
         // `docker login` with a helper leaves an empty entry behind.
         Ok(None)
+    }
+
+    /// `DOCKER_AUTH_CONFIG`: exactly this key, and of its entry only `auth`. What it does not have is looked for further on.
+    fn entry_of_variable(&self, host: &str) -> Result<Option<Choice>, CredentialError> {
+        const ORIGIN: &str = "`DOCKER_AUTH_CONFIG`";
+        let Some((key, entry)) = self.auths.get_key_value(server_key(host)) else { return Ok(None) };
+        if entry.auth.is_empty() {
+            return Err(CredentialError::NoAuth { host: key.clone() });
+        }
+        let decoded = entry.decoded();
+        let decoded = decoded.ok_or_else(|| CredentialError::Entry { origin: ORIGIN.to_owned(), host: key.clone() })?;
+        Ok(Some(Choice::Found(decoded, ORIGIN.to_owned())))
+    }
+}
+
+impl Entry {
+    /// What `auth` holds: `base64(name:password)`.
+    fn decoded(&self) -> Option<Credential> {
+        let auth = self.auth.trim();
+        let decoded = STANDARD.decode(auth).or_else(|_| STANDARD_NO_PAD.decode(auth)).ok()?;
+        let text = String::from_utf8(decoded).ok()?;
+        let (username, password) = text.trim_end_matches('\0').split_once(':')?;
+        let password = Secret::new(password);
+        (!username.is_empty()).then(|| Credential::Basic { username: username.to_owned(), password })
     }
 }
 

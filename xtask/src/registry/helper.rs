@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::credentials::{Credential, CredentialError};
+use crate::oci::EcrRegistry;
 use crate::secret::Secret;
 
 /// A helper may have to unlock a key ring or to ask a cloud; longer than this it hangs.
@@ -35,6 +36,9 @@ pub(super) async fn get(name: &str, key: &str, path: Option<&str>) -> Result<Opt
     let mut command = Command::new(&program);
     if let Some(path) = path {
         command.env("PATH", path);
+    }
+    for variable in withheld(name, key) {
+        command.env_remove(variable);
     }
     let mut child = command
         .arg("get")
@@ -65,10 +69,53 @@ pub(super) async fn get(name: &str, key: &str, path: Option<&str>) -> Result<Opt
     let answer: Answer =
         serde_json::from_slice(&output.stdout).map_err(|_| failed("its answer is not what a helper answers".to_owned()))?;
     match answer {
-        Answer { username, .. } if username == "<token>" => {
-            Err(CredentialError::IdentityToken { origin: format!("`{program}`"), host: key.to_owned() })
-        }
         Answer { secret, .. } if secret.is_empty() => Ok(None),
+        Answer { username, secret } if username == "<token>" => Ok(Some(Credential::Refresh(Secret::new(secret)))),
         Answer { username, secret } => Ok(Some(Credential::Basic { username, password: Secret::new(secret) })),
+    }
+}
+
+/// Passwords of other registries.
+pub(super) const OF_DOCKER: [&str; 1] = ["DOCKER_AUTH_CONFIG"];
+/// Secrets of AWS; what else is set for it (profile, region, files) is no secret.
+pub(super) const OF_AWS: [&str; 3] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"];
+/// Tokens of GitHub, and what its jobs get more of them with.
+const OF_GITHUB: [&str; 4] = ["GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN"];
+
+/// The variables that a helper is not given: secrets of other registries than the one that it is asked for. A helper is any
+/// program, so that it keeps the rest: `HOME`, `PATH`, key rings, proxies, …
+fn withheld(name: &str, key: &str) -> Vec<&'static str> {
+    let host = key.trim_start_matches("https://").split('/').next().unwrap_or_default();
+    let of_aws = EcrRegistry::at(host).is_some() || host == "public.ecr.aws" || name.contains("ecr");
+    let of_github = host == "ghcr.io" || host.ends_with(".github.com") || name.contains("gh");
+    let mut names = OF_DOCKER.to_vec();
+    if !of_aws {
+        names.extend(OF_AWS);
+    }
+    if !of_github {
+        names.extend(OF_GITHUB);
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_helper_sees_no_secrets_of_other_registries() {
+        for (name, key, aws, github) in [
+            ("pass", "reg.example:5000", false, false),
+            ("pass", "https://index.docker.io/v1/", false, false),
+            ("ecr-login", "271851283454.dkr.ecr.us-west-2.amazonaws.com", true, false),
+            ("pass", "271851283454.dkr.ecr.us-west-2.amazonaws.com", true, false),
+            ("ghcr-login", "ghcr.io", false, true),
+            ("pass", "ghcr.io", false, true),
+        ] {
+            let withheld = withheld(name, key);
+            let sees = |variable| !withheld.contains(&variable);
+            assert!(!sees("DOCKER_AUTH_CONFIG") && sees("AWS_PROFILE") && sees("HOME"));
+            assert_eq!((sees("AWS_SECRET_ACCESS_KEY"), sees("GITHUB_TOKEN")), (aws, github), "{name} {key}");
+        }
     }
 }

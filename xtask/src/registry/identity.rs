@@ -49,7 +49,8 @@ impl Identity for Fixed {
     }
 }
 
-/// What docker's configuration and the environment have for a host; helpers are asked again when a fresh one is wanted.
+/// What docker's configuration and the environment have for a host; helpers and AWS are asked again when a fresh one is
+/// wanted.
 pub struct Configured {
     sources: Sources,
     host: String,
@@ -70,8 +71,7 @@ impl Identity for Configured {
             if let Some(known) = known.as_ref().filter(|_| !fresh) {
                 return Ok(known.clone());
             }
-            let found = self.sources.credential(&self.host).await?;
-            let found = found.map(|(credential, origin)| Identified::new(credential, origin));
+            let found = self.sources.identified(&self.host).await?;
             *known = Some(found.clone());
             Ok(found)
         })

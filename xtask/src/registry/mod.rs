@@ -11,6 +11,8 @@ mod challenge;
 mod client;
 mod credentials;
 mod download;
+pub mod ecr;
+mod gh;
 mod helper;
 mod identity;
 mod login;
@@ -147,7 +149,8 @@ impl RegistryError {
             Self::Denied { registry, .. } => {
                 Some(format!("`docker login {registry}`, or check that this identity may push to the repository"))
             }
-            Self::NoRepository { .. } => Some("create the repository first".to_owned()),
+            Self::NoRepository { .. } => Some("create the repository first; in Amazon ECR: `cargo xtask ecr init`".to_owned()),
+            Self::Credential(CredentialError::Ecr(error)) => error.hint(),
             Self::Credential(CredentialError::Helper { program, .. }) => {
                 Some(format!("is `{program}` installed and on the PATH? docker's `config.json` names it"))
             }
