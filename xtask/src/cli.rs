@@ -46,8 +46,10 @@ pub enum Command {
     Quickstart(Quickstart),
     /// Install what is missing on this machine (Debian, Ubuntu) and start the engine
     Setup(Setup),
-    /// Tell what is missing on this machine, each with the command that mends it
+    /// Tell what is missing on this machine and what can be published where, each with the command that mends it
     Doctor(Doctor),
+    /// Prepare repositories in Amazon ECR
+    Ecr(EcrArgs),
     /// Remove what Gantry left: containers, stage tags, caches, its own dockerd
     Clean(Clean),
     /// Show what a build would consist of
@@ -203,6 +205,41 @@ pub struct Doctor {
     /// The profile of variants.toml
     #[arg(long, default_value = "default", env = "GANTRY_PROFILE")]
     pub profile: String,
+    /// A destination to look at instead of all: NAME, or NAME=HOST[:PORT]/REPOSITORY; may be given more than once
+    #[arg(long = "destination", value_name = "NAME[=REPOSITORY]")]
+    pub destinations: Vec<String>,
+    /// A destination that cannot be pushed to is something missing, too: before a release
+    #[arg(long)]
+    pub publish: bool,
+}
+
+/// `ecr`
+#[derive(Debug, Args)]
+pub struct EcrArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: EcrCommand,
+}
+
+/// The commands of `ecr`.
+#[derive(Debug, Subcommand)]
+pub enum EcrCommand {
+    /// Create the repositories that are missing and align the others, after showing the difference
+    Init(EcrInit),
+}
+
+/// `ecr init`
+#[derive(Debug, Args)]
+pub struct EcrInit {
+    /// A destination instead of all in ECR: NAME, or NAME=HOST/REPOSITORY; may be given more than once
+    #[arg(long = "destination", value_name = "NAME[=REPOSITORY]")]
+    pub destinations: Vec<String>,
+    /// Print what would be changed, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Ask nothing
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// `clean`

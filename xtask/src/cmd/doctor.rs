@@ -1,10 +1,12 @@
-//! `cargo xtask doctor`: what is there and what is missing, each with the command that mends it.
+//! `cargo xtask doctor`: what is there and what is missing, each with the command that mends it. Destinations are told of,
+//! too; but who only builds needs none, so that only with `--publish` one that cannot be pushed to is something missing.
 
 use std::path::Path;
 
 use serde_json::json;
 
-use super::{Session, engine, prepare};
+use super::reach::Reached;
+use super::{Session, destinations, engine, prepare, reach};
 use crate::cli::Doctor;
 use crate::failure::{Exit, Failure};
 use crate::family::Base;
@@ -32,10 +34,18 @@ pub(super) async fn run(session: &Session, args: &Doctor) -> Result<(), Failure>
             Base::Image(_) => None,
         },
     };
-    let rows = requirement::survey(&survey).await;
-    let value = json!({ "schema": 1, "requirements": rows.iter().map(as_json).collect::<Vec<_>>() });
-    session.console.result(&value, &rows.iter().map(as_text).collect::<String>());
-    match rows.iter().filter(|row| !row.is_met()).count() {
+    let targets = destinations::targets(&family, &args.destinations)?;
+    let sources = destinations::sources(&family)?;
+    let looking = async { Ok(tokio::join!(requirement::survey(&survey), reach::all(&targets, &sources))) };
+    let (rows, reached) = session.interruptible(looking).await?;
+    let value = json!({
+        "schema": 1,
+        "requirements": rows.iter().map(as_json).collect::<Vec<_>>(),
+        "destinations": reached.iter().map(Reached::json).collect::<Vec<_>>(),
+    });
+    session.console.result(&value, &rows.iter().map(as_text).chain(reached.iter().map(Reached::text)).collect::<String>());
+    let unreached = reached.iter().filter(|reached| args.publish && !reached.takes_pushes()).count();
+    match rows.iter().filter(|row| !row.is_met()).count() + unreached {
         0 => Ok(()),
         1 => Err(Failure::new(Exit::Missing, "something that is needed is missing")),
         missing => Err(Failure::new(Exit::Missing, format!("{missing} things that are needed are missing"))),

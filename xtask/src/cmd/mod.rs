@@ -2,20 +2,23 @@
 
 mod build;
 mod clean;
+mod destinations;
 mod doctor;
+mod ecr;
 mod edge;
 mod engine;
 mod plan;
 mod prepare;
 mod push;
 mod quickstart;
+mod reach;
 mod session;
 mod setup;
 mod test;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, Format};
+use crate::cli::{Cli, Command, EcrCommand, Format};
 use crate::failure::{Exit, Failure};
 use crate::output::print_failure;
 
@@ -61,6 +64,9 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
         Command::Quickstart(args) => quickstart::run(&session, &args).await,
         Command::Setup(args) => setup::run(&session, &args).await,
         Command::Doctor(args) => doctor::run(&session, &args).await,
+        Command::Ecr(args) => match args.command {
+            EcrCommand::Init(args) => ecr::init(&session, &args).await,
+        },
         Command::Clean(args) => clean::run(&session, &args).await,
         Command::Test(args) => test::run(&session, &args).await,
     }

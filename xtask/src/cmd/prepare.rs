@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::edge;
 use super::session::{Session, variable};
+use super::{destinations, edge};
 use crate::artifact::{self, Cache};
 use crate::build::Entrypoint;
 use crate::cli::{Inputs, Parent};
@@ -117,7 +117,7 @@ impl Prepared {
             Some(text) => text.parse::<BuildDate>().map_err(|error| edge::usage("--build-date", &error))?,
             None => family.build_date.clone(),
         };
-        let credentials = registry::Sources::from_environment()?;
+        let credentials = destinations::sources(&family)?;
         let events = session.console.events();
         let cache = open_cache(session)?;
 

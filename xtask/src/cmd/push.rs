@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::prepare::{Locking, Prepared};
-use super::{Session, engine};
+use super::{Session, ecr, engine};
 use crate::build::Inventory;
 use crate::cli::Push;
 use crate::engine::{Engine, InspectedImage};
@@ -36,6 +36,7 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
     let _lock = FamilyLock::acquire(&places, LockKind::Publish, &plan.family, WhenHeld::Wait, waiting).await?;
     let interrupt = session.interrupt()?;
     let work = async {
+        ecr::preflight(&release, &prepared.family, &events).await?;
         let registries = publish::connect(&release, &prepared.credentials).await?;
         let blobs = Arc::new(Blobs::open(&places.cache_folder("layers")?).map_err(publish::PublishError::Store)?);
         let wanted = wants(&plan, &release, &built)?;

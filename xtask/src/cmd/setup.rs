@@ -101,6 +101,9 @@ fn text(plan: &SetupPlan) -> String {
     for package in &plan.apt {
         text += &format!("install {:18} {}\n", package.name, package.why);
     }
+    if let Some(folder) = &plan.moto {
+        text += &format!("install {:18} which stands in for AWS in the tests, in {}\n", "moto", folder.display());
+    }
     if plan.start_engine.is_some() {
         text += "start   dockerd\n";
     }

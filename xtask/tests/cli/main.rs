@@ -9,6 +9,8 @@ mod bad_days;
 mod build;
 mod changes;
 mod clean;
+mod doctor;
+mod ecr;
 mod engines;
 mod exit_codes;
 mod interrupt;

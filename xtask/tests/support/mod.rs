@@ -4,6 +4,7 @@
 pub mod archives;
 pub mod family;
 pub mod faults;
+pub mod moto;
 pub mod registry;
 pub mod vendors;
 pub mod xtask;

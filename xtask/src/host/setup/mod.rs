@@ -3,8 +3,10 @@
 
 mod apt;
 mod engine;
+pub mod python;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::places::Places;
 use super::requirement::{Purpose, TOOLS};
@@ -43,13 +45,21 @@ pub struct SetupFacts {
     pub programs: BTreeSet<&'static str>,
     /// What is to be possible afterwards, beside using the engine.
     pub purposes: BTreeSet<Purpose>,
+    /// The folder that moto is missing in; none: it is there.
+    pub moto: Option<PathBuf>,
+    /// Whether Python can make folders of its own.
+    pub venv: bool,
 }
 
 impl SetupFacts {
     /// Looks at this machine; changes nothing.
     pub async fn gather(engine: EngineState, purposes: BTreeSet<Purpose>) -> Self {
         let programs = TOOLS.iter().map(|tool| tool.program).filter(|program| os::installed(program).is_some()).collect();
-        Self { os: OsRelease::read(), authority: Authority::find().await, init: Init::find(), engine, programs, purposes }
+        let places = Places::from_env(&|name| std::env::var(name).ok()).ok();
+        let moto = places.filter(|places| !python::moto_server(places).is_file()).map(|places| python::folder(&places));
+        let venv = python::can_make_folders().await;
+        let (os, authority) = (OsRelease::read(), Authority::find().await);
+        Self { os, authority, init: Init::find(), engine, programs, purposes, moto, venv }
     }
 }
 
@@ -78,6 +88,8 @@ pub struct SetupPlan {
     pub apt: Vec<Package>,
     /// Whether and how an engine is started.
     pub start_engine: Option<StartEngine>,
+    /// The folder to install moto in, for the tests.
+    pub moto: Option<PathBuf>,
     /// What a person should know before saying yes.
     pub notes: Vec<String>,
     /// How commands become root.
@@ -87,7 +99,7 @@ pub struct SetupPlan {
 impl SetupPlan {
     /// Whether everything is there already.
     pub fn is_empty(&self) -> bool {
-        self.apt.is_empty() && self.start_engine.is_none()
+        self.apt.is_empty() && self.start_engine.is_none() && self.moto.is_none()
     }
 
     /// The same as command lines, for whoever wants to do it by hand.
@@ -104,6 +116,7 @@ impl SetupPlan {
             Some(StartEngine::Ourselves) => commands.push(format!("{sudo}setsid dockerd")),
             None => {}
         }
+        commands.extend(self.moto.iter().flat_map(|folder| python::commands(folder)));
         commands
     }
 }
@@ -122,6 +135,10 @@ pub fn plan(facts: &SetupFacts) -> Result<SetupPlan, HostError> {
         if !apt.iter().any(|package| package.name == name) {
             apt.push(Package { name, why: tool.why });
         }
+    }
+    let moto = facts.moto.clone().filter(|_| facts.purposes.contains(&Purpose::Test));
+    if moto.is_some() && !facts.venv {
+        apt.push(Package { name: "python3-venv", why: "moto, which stands in for AWS in the tests" });
     }
     // Ubuntu's mmdebstrap does not bring the keys of Debian's archive.
     if facts.os.id != "debian" && apt.iter().any(|package| package.name == "mmdebstrap") {
@@ -159,7 +176,7 @@ pub fn plan(facts: &SetupFacts) -> Result<SetupPlan, HostError> {
         let services = services.join(" ");
         notes.push(format!("Debian starts services that tests do not need: sudo systemctl disable --now {services}"));
     }
-    Ok(SetupPlan { apt, start_engine, notes, authority: facts.authority })
+    Ok(SetupPlan { apt, start_engine, moto, notes, authority: facts.authority })
 }
 
 /// Does what the plan says. The whole output goes to `setup.log` in [`Places::logs`].
@@ -170,7 +187,8 @@ pub async fn execute(plan: &SetupPlan, places: &Places, step: &str, events: &Eve
     if plan.is_empty() {
         return Ok(());
     }
-    if plan.authority == Authority::None {
+    let needs_root = !plan.apt.is_empty() || plan.start_engine.is_some();
+    if plan.authority == Authority::None && needs_root {
         return Err(HostError::Missing {
             what: "no way to become root (`sudo` is missing, or asks for a password)".into(),
             needed_for: "installing packages and starting the engine".into(),
@@ -181,6 +199,9 @@ pub async fn execute(plan: &SetupPlan, places: &Places, step: &str, events: &Eve
     if !plan.apt.is_empty() {
         let names: Vec<&str> = plan.apt.iter().map(|package| package.name).collect();
         apt::install(&names, plan.authority, &log, step, events).await?;
+    }
+    if let Some(folder) = &plan.moto {
+        python::install(folder, places, &log, step, events).await?;
     }
     let started = match plan.start_engine {
         None => None,
@@ -210,6 +231,8 @@ mod tests {
             engine,
             programs: programs.iter().copied().collect(),
             purposes: purposes.iter().copied().collect(),
+            moto: None,
+            venv: true,
         }
     }
 
@@ -271,6 +294,25 @@ mod tests {
             ),
             ("Fedora with all it needs", facts("ID=fedora\n", answers(), Init::Systemd, &["mmdebstrap"], &offline), vec![]),
         ] {
+            assert_eq!(plan(&facts).expect("a plan").commands(), commands, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_for_aws() {
+        let all: Vec<_> = TOOLS.iter().map(|tool| tool.program).collect();
+        let answers = || EngineState::Answers { version: "20.10.24".into() };
+        let made = ["python3 -m venv --clear /s/m", "/s/m/bin/pip install moto==5.2.5 flask==3.1.3 flask-cors==6.0.5"];
+        let apt = ["apt-get update", "apt-get install -y --no-install-recommends python3-venv"];
+        for (what, purposes, missing, venv, commands) in [
+            ("who runs no tests", &[][..], true, false, vec![]),
+            ("it is there", &[Purpose::Test], false, false, vec![]),
+            ("it is missing", &[Purpose::Test], true, true, made.to_vec()),
+            ("so is Debian's part of Python", &[Purpose::Test], true, false, [apt, made].concat()),
+        ] {
+            let mut facts = facts(DEBIAN, answers(), Init::None, &all, purposes);
+            facts.moto = missing.then(|| PathBuf::from("/s/m"));
+            facts.venv = venv;
             assert_eq!(plan(&facts).expect("a plan").commands(), commands, "{what}");
         }
     }

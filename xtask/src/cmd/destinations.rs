@@ -1,0 +1,79 @@
+//! Destinations as the commands see them that look at them: those of variants.toml, or those of `--destination`.
+
+use std::collections::BTreeSet;
+
+use crate::failure::{Exit, Failure};
+use crate::family::{Ecr, Family, Name};
+use crate::oci::{EcrRegistry, Repository};
+use crate::registry::{CredentialError, Sources};
+
+/// A repository that is published to.
+pub(super) struct Target {
+    /// `ecr`
+    pub(super) name: String,
+    pub(super) repository: Repository,
+    /// Plain http even though it is not loopback.
+    pub(super) insecure: bool,
+    /// What it is to be like, where it is in Amazon ECR.
+    pub(super) ecr: Option<Ecr>,
+    /// Named by the command line alone: everything may be published there.
+    own: bool,
+}
+
+impl Target {
+    /// How the command line names it.
+    pub(super) fn flag(&self) -> String {
+        if self.own { format!("{}={}", self.name, self.repository) } else { self.name.clone() }
+    }
+
+    /// The tags that move there with every release, as patterns: what is not known before is `*`.
+    pub(super) fn moving(&self, family: &Family) -> BTreeSet<String> {
+        let goes_there = |destinations: &BTreeSet<Name>| self.own || destinations.iter().any(|name| name.as_str() == self.name);
+        let variants = family.variants().filter(|(_, published)| goes_there(&published.destinations));
+        let names = variants.flat_map(|(image, published)| std::iter::once(&image.name).chain(&published.aliases));
+        let fill = |name: &Name| {
+            family.tags.moving.fill(|key| match key {
+                "variant" => Some(name.as_str()),
+                _ => Some("*"),
+            })
+        };
+        names.map(fill).collect()
+    }
+}
+
+/// All of the file, or those that `flags` name: `NAME`, or `NAME=HOST[:PORT]/REPOSITORY` to replace one.
+///
+/// # Errors
+/// A flag names nothing.
+pub(super) fn targets(family: &Family, flags: &[String]) -> Result<Vec<Target>, Failure> {
+    let of_file = |name: &Name| {
+        let to = family.destinations.get(name)?;
+        let (repository, ecr) = (to.repository.clone(), to.ecr.clone());
+        Some(Target { name: name.to_string(), repository, insecure: to.insecure, ecr, own: false })
+    };
+    if flags.is_empty() {
+        return Ok(family.destinations.keys().filter_map(of_file).collect());
+    }
+    let target = |flag: &String| {
+        let wrong = |why: String| Failure::new(Exit::Usage, format!("`--destination {flag}`: {why}"));
+        let Some((name, repository)) = flag.split_once('=') else {
+            let known = flag.parse::<Name>().ok().and_then(|name| of_file(&name));
+            let names = || family.destinations.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            return known.ok_or_else(|| wrong(format!("no destination of this name; variants.toml has {}", names())));
+        };
+        let repository = repository.parse::<Repository>().map_err(|error| wrong(error.to_string()))?;
+        let ecr = EcrRegistry::at(repository.registry()).map(Ecr::new);
+        Ok(Target { name: name.to_owned(), repository, insecure: false, ecr, own: true })
+    };
+    flags.iter().map(target).collect()
+}
+
+/// Where credentials for the family's registries stand: those that stand in for Amazon ECR are known.
+///
+/// # Errors
+/// A source is there and cannot be read.
+pub(super) fn sources(family: &Family) -> Result<Sources, CredentialError> {
+    let stand_ins = family.destinations.values().filter(|to| to.repository.is_loopback());
+    let stand_ins = stand_ins.filter_map(|to| Some((to.repository.registry(), to.ecr.as_ref()?.registry.clone())));
+    Ok(stand_ins.fold(Sources::from_environment()?, |sources, (host, registry)| sources.standing_in(host, registry)))
+}
