@@ -137,7 +137,9 @@ mod tests {
     fn of(values: &[&'static str]) -> Option<Challenge> {
         let values = values.iter().map(|value| (header::WWW_AUTHENTICATE, header::HeaderValue::from_static(value)));
         let mut headers = HeaderMap::new();
-        values.for_each(|(name, value)| drop(headers.append(name, value)));
+        for (name, value) in values {
+            headers.append(name, value);
+        }
         Challenge::of(&headers)
     }
 
