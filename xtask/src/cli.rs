@@ -157,6 +157,9 @@ pub struct Push {
     /// Publish from a dirty tree; tags then say so
     #[arg(long)]
     pub allow_dirty: bool,
+    /// Publish what is built here, even where an image of the same input is published (immutable tags stay)
+    #[arg(long)]
+    pub force: bool,
     /// Print what would be sent and tagged, and do nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -11,48 +11,91 @@ use crate::cli::Push;
 use crate::engine::{Engine, InspectedImage};
 use crate::event::Event;
 use crate::failure::{Exit, Failure};
-use crate::family::Image;
+use crate::family::{Family, Image, Name};
 use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
 use crate::oci::{Digest, Repository};
-use crate::plan::{self, Plan};
-use crate::publish::{self, Circumstances, Delivery, Origin, Published, ReleasePlan, Tag, TagKind, Tree, VariantRelease};
-use crate::store::{self, Blobs, Want};
+use crate::plan::{self, Plan, Step};
+use crate::publish::{
+    self, Built, Choice, Circumstances, Deciding, Delivery, Ledger, Means, Origin, PublishError, Published, Release, ReleasePlan,
+    Tag, TagKind, Tree, VariantRelease,
+};
+use crate::store::{Blobs, Want};
 
 pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
     let destinations = Destinations::parse(&args.destinations)?;
     let prepared = Prepared::gather(session, &args.inputs, Locking::InMemory).await?;
     let plan = prepared.plan()?;
-    let engine = engine::connect().await?;
+    let engine = OnceEngine::default();
     let built = built(&plan, &engine).await?;
-    let release = release(&prepared, &plan, &built, &destinations, args.allow_dirty)?;
-    if args.dry_run {
-        session.console.result(&Versioned { schema: 1, value: &release }, &release.to_string());
-        return Ok(());
-    }
+    let wanted = release(&prepared, &plan, &built, &destinations, args.allow_dirty)?;
 
     let places = session.places()?;
     let events = session.console.events();
     let waiting = |holder: &str| events.emit(Event::Note { text: format!("waiting for another publisher: {holder}") });
-    let _lock = FamilyLock::acquire(&places, LockKind::Publish, &plan.family, WhenHeld::Wait, waiting).await?;
+    let _lock = match args.dry_run {
+        true => None,
+        false => Some(FamilyLock::acquire(&places, LockKind::Publish, &plan.family, WhenHeld::Wait, waiting).await?),
+    };
     let interrupt = session.interrupt()?;
+    session.interruptible(ecr::preflight(&wanted, &prepared.family, &events)).await?;
+    let references = wanted.references();
+    let mut ledger =
+        Ledger::open(&places.state_folder("releases")?, &release_name(&prepared, &plan)).map_err(PublishError::Ledger)?;
+    let blobs = Arc::new(Blobs::open(&places.cache_folder("layers")?).map_err(PublishError::Store)?);
     let work = async {
-        ecr::preflight(&release, &prepared.family, &events).await?;
-        let registries = publish::connect(&release, &prepared.credentials).await?;
-        let blobs = Arc::new(Blobs::open(&places.cache_folder("layers")?).map_err(publish::PublishError::Store)?);
-        let wanted = wants(&plan, &release, &built)?;
-        let (finished, _) = tokio::sync::mpsc::unbounded_channel();
-        let export = async |names: &[String]| engine.export(names).await;
-        let images = store::obtain(&wanted, prepared.family.compression, &blobs, &events, finished, export)
-            .await
-            .map_err(publish::PublishError::Store)?;
-        Ok::<_, Failure>(publish::execute(&release, &images, &registries, &blobs, &events).await?)
+        let registries = publish::connect(&wanted, &prepared.credentials).await?;
+        let compression = prepared.family.compression;
+        let deciding = Deciding { registries: &registries, ledger: ledger.view(), blobs: &blobs, compression, force: args.force };
+        let release = Release::decide(wanted, &deciding).await?;
+        if args.dry_run {
+            let preview = release.preview();
+            session.console.result(&preview, &preview.to_string());
+            return Ok(None);
+        }
+        let means = Means { registries: &registries, blobs: &blobs, compression, events: &events };
+        let export = async |names: &[String]| engine.get().await?.export(names).await.map_err(Failure::from);
+        publish::execute(&release, &means, &mut ledger, export).await.map(Some)
     };
     let Some(published) = interrupt.or(work).await else {
         return Err(Failure::new(Exit::Interrupted, "interrupted; what was uploaded stays, a second run goes on from there"));
     };
-    let published = published?;
-    session.console.result(&Versioned { schema: 1, value: &published }, &summary(&published));
+    let published = published.map_err(|error| failure(error.remembering(ledger.view(), &references), &plan))?;
+    if let Some(published) = published {
+        session.console.result(&Versioned { schema: 1, value: &published }, &summary(&published));
+    }
     Ok(())
+}
+
+/// What is missing is built by a command that can be named in full.
+fn failure(error: PublishError, plan: &Plan) -> Failure {
+    match &error {
+        PublishError::Missing { variants } => {
+            let flags: Vec<String> = variants.iter().map(|name| format!("--variant {name}")).collect();
+            let hint = format!("cargo xtask build {} --profile {}", flags.join(" "), plan.profile);
+            Failure::from(error).hint(hint)
+        }
+        _ => error.into(),
+    }
+}
+
+/// What a release is called: `ansible-epic-2026.11.20-3f2c1ab`. All that is published of one commit and date is one release.
+fn release_name(prepared: &Prepared, plan: &Plan) -> String {
+    let revision = match &prepared.facts.revision {
+        Some(revision) if !revision.dirty => revision.commit.chars().take(7).collect(),
+        Some(_) => "dirty".to_owned(),
+        None => "unversioned".to_owned(),
+    };
+    format!("{}-{}-{revision}", plan.family, plan.build_date.to_string().replace('-', "."))
+}
+
+/// The engine, asked for once something needs it.
+#[derive(Default)]
+struct OnceEngine(tokio::sync::OnceCell<Engine>);
+
+impl OnceEngine {
+    async fn get(&self) -> Result<&Engine, Failure> {
+        self.0.get_or_try_init(engine::connect).await
+    }
 }
 
 /// A result in JSON says which shape it has.
@@ -63,27 +106,25 @@ struct Versioned<T> {
     value: T,
 }
 
-/// The finished variants in the engine. All that are missing are named at once.
-async fn built(plan: &Plan, engine: &Engine) -> Result<BTreeMap<String, InspectedImage>, Failure> {
+/// The finished variants in the engine, as far as they are there: what is published already needs no engine.
+async fn built(plan: &Plan, engine: &OnceEngine) -> Result<BTreeMap<String, InspectedImage>, Failure> {
+    let engine = match engine.get().await {
+        Ok(engine) => engine,
+        // Whatever is missing is told together with the command that builds it.
+        Err(failure) if failure.exit == Exit::Missing => return Ok(BTreeMap::new()),
+        Err(failure) => return Err(failure),
+    };
     let inventory = Inventory::new(engine.images().await?);
-    let (mut built, mut missing) = (BTreeMap::new(), Vec::new());
+    let mut built = BTreeMap::new();
     for variant in &plan.variants {
         let step = plan.step(&variant.finished).filter(|step| inventory.find(step).is_some());
-        let image = match step.and_then(|step| step.stage.as_ref()) {
-            Some(stage) => engine.inspect(stage).await?,
-            None => None,
-        };
-        match image {
-            Some(image) => drop(built.insert(variant.name.to_string(), image)),
-            None => missing.push(variant.name.to_string()),
+        if let Some(stage) = step.and_then(|step| step.stage.as_ref())
+            && let Some(image) = engine.inspect(stage).await?
+        {
+            built.insert(variant.name.to_string(), image);
         }
     }
-    if missing.is_empty() {
-        return Ok(built);
-    }
-    let flags: Vec<String> = missing.iter().map(|name| format!("--variant {name}")).collect();
-    Err(Failure::new(Exit::Missing, format!("not built as variants.toml and the Dockerfiles are now: {}", missing.join(", ")))
-        .hint(format!("cargo xtask build {} --profile {}", flags.join(" "), plan.profile)))
+    Ok(built)
 }
 
 /// `--destination NAME=REPOSITORY`, by name.
@@ -136,56 +177,62 @@ fn release(
     };
     let mut releases = Vec::new();
     for variant in &plan.variants {
-        let (Some(image), Some(found)) = (prepared.family.images.get(&variant.name), built.get(variant.name.as_str())) else {
-            continue;
-        };
-        let labels = &found.image.labels;
-        let input = labels.get(plan::INPUT).and_then(|input| input.parse::<Digest>().ok());
+        let finished = plan.step(&variant.finished);
+        let (Some(image), Some(step)) = (prepared.family.images.get(&variant.name), finished) else { continue };
         let revision = match &prepared.facts.revision {
             Some(revision) if tree == Tree::Clean => revision.commit.chars().take(7).collect(),
-            _ => format!("dirty-{}", input.map(|input| input.short(8)).unwrap_or_default()),
+            _ => format!("dirty-{}", step.input.short(8)),
         };
         let names = plan::published_tags(&prepared.family, image, &plan.build_date, &revision);
         let uses_revision = prepared.family.tags.immutable.uses("revision");
         let tag = |kind, uses_revision| move |name: &String| Tag { name: name.clone(), kind, uses_revision };
         let immutable = names.immutable.iter().map(tag(TagKind::Immutable, uses_revision));
         let tags: Vec<Tag> = immutable.chain(names.moving.iter().map(tag(TagKind::Moving, false))).collect();
-        let annotations = labels.iter().filter(|(key, value)| is_annotation(key) && !value.is_empty());
+        let here = built.get(variant.name.as_str());
+        let here = here.map(|found| in_engine(found, step, variant.local_tags.first())).transpose()?;
         releases.push(VariantRelease {
             variant: variant.name.clone(),
             platform: plan.platform,
-            image: variant.local_tags.first().cloned().unwrap_or_default(),
+            input: step.input,
+            built: here,
             config_digest: None,
-            annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
-            labels: labels.clone(),
+            ancestors: ancestors(&prepared.family, image),
             destinations: destinations.of(prepared, image, &tags),
         });
     }
-    ReleasePlan::new(releases, Circumstances { tree, allow_dirty })
-        .map_err(|refusals| publish::PublishError::Refused { refusals }.into())
+    ReleasePlan::new(releases, Circumstances { tree, allow_dirty }).map_err(|refusals| PublishError::Refused { refusals }.into())
 }
 
-/// Labels that are also the manifest's annotations, where a registry shows them without the image's config.
-fn is_annotation(key: &str) -> bool {
-    key.starts_with("org.opencontainers.image.") || key == plan::INPUT
+/// The published images below `image`, nearest first.
+fn ancestors(family: &Family, image: &Image) -> Vec<Name> {
+    let parent = |image: &Image| image.parent.as_ref().and_then(|parent| family.images.get(parent));
+    let below = std::iter::successors(parent(image), |image| parent(image));
+    below.filter(|image| image.published.is_some()).map(|image| image.name.clone()).collect()
 }
 
-/// What is exported: by stage tag, which nobody but a build moves. The local tag may be anybody's by now.
-fn wants(plan: &Plan, release: &ReleasePlan, built: &BTreeMap<String, InspectedImage>) -> Result<Vec<Want>, Failure> {
-    let want = |variant: &VariantRelease| {
-        let planned = plan.variants.iter().find(|planned| planned.name == variant.variant);
-        let stage = planned.and_then(|planned| plan.step(&planned.finished)?.stage.clone()).unwrap_or_default();
-        let id = built.get(variant.variant.as_str()).map(|image| image.image.id.as_str()).unwrap_or_default();
-        let id = id.parse::<Digest>().map_err(|error| Failure::new(Exit::Unexpected, "the engine's image id").source(error))?;
-        Ok(Want { name: stage, id })
-    };
-    release.variants().iter().map(want).collect()
+/// What is exported goes by its stage tag, which nobody but a build moves. The local tag may be anybody's by now.
+fn in_engine(found: &InspectedImage, step: &Step, tag: Option<&String>) -> Result<Built, Failure> {
+    let id = found.image.id.parse::<Digest>();
+    let id = id.map_err(|error| Failure::new(Exit::Unexpected, "the engine's image id").source(error))?;
+    Ok(Built {
+        image: tag.cloned().unwrap_or_default(),
+        want: Want { name: step.stage.clone().unwrap_or_default(), id },
+        manifest: None,
+        diff_ids: found.diff_ids.clone(),
+        labels: found.image.labels.clone(),
+    })
 }
 
 fn summary(published: &Published) -> String {
     let mut text = String::new();
     for image in &published.images {
-        let _ = writeln!(text, "{}  {}", image.variant, image.digest);
+        let why = match &image.choice {
+            Choice::Built => String::new(),
+            Choice::Adopted { tag, .. } => format!(", as published at {tag}"),
+            Choice::Unchanged { tag, .. } => format!(", unchanged since {tag}"),
+            Choice::Resumed { .. } => ", as it was under way".to_owned(),
+        };
+        let _ = writeln!(text, "{}  {}{why}", image.variant, image.digest);
         for tag in image.destinations.values().flatten() {
             let state = match tag.state {
                 publish::TagState::Set => "set",

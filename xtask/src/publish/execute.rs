@@ -1,21 +1,28 @@
-//! Carrying a release out: look, blobs, manifests, immutable tags, moving tags, look again.
+//! Carrying a release out: blobs as they become ready, manifests, immutable tags, moving tags, a last look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::join_all;
 use serde::Serialize;
+use tokio::io::AsyncRead;
+use tokio::sync::mpsc::{self, UnboundedSender};
 
-use super::plan::{Delivery, ReleasePlan, TagKind, VariantRelease};
-use super::tagging::{self, Journal, Target};
-use super::upload::{self, Volume};
+use super::decide::Choice;
+use super::image::{Descriptor, Image, annotations};
+use super::ledger::{ImageLine, Ledger};
+use super::plan::{ReleasePlan, TagKind};
+use super::release::{Item, Release};
+use super::supply::Supply;
+use super::tagging::{self, Journal, PublishedTag, Target};
+use super::upload::{Lane, UploadError, Volume};
 use super::{Failed, PublishError, Refusal};
 use crate::event::{Event, Events, Outcome};
 use crate::family::Name;
 use crate::oci::{Digest, Platform, Repository};
-use crate::registry::{Access, Registry, Sources};
-use crate::store::{Blobs, Exported, Manifest, image_manifest};
+use crate::registry::{Access, Registry, RegistryError, Sources};
+use crate::store::{Blobs, Compression, LayerBlob, Want, obtain};
 
 /// A client for every repository of a plan.
 pub type Registries = BTreeMap<Repository, Registry>;
@@ -35,6 +42,9 @@ pub struct PublishedImage {
     pub variant: Name,
     /// What it runs on.
     pub platform: Platform,
+    /// Which image it is, and why.
+    #[serde(flatten)]
+    pub choice: Choice,
     /// The manifest's digest: the same in every registry.
     pub digest: Digest,
     /// The image's identity.
@@ -45,39 +55,16 @@ pub struct PublishedImage {
     pub destinations: BTreeMap<String, Vec<PublishedTag>>,
 }
 
-/// One tag that now points to the image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct PublishedTag {
-    /// In full: `ghcr.io/team/image:aws`.
-    pub reference: String,
-    /// Whether it may move.
-    pub kind: TagKind,
-    /// What was done.
-    #[serde(flatten)]
-    pub state: TagState,
-}
-
-/// What was done about a tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "state")]
-pub enum TagState {
-    /// It was not there.
-    Set,
-    /// It pointed elsewhere.
-    Moved {
-        /// There.
-        from: Digest,
-    },
-    /// It pointed to this image before.
-    AlreadyThere,
-}
-
-/// An image with its manifest.
-pub(super) struct Ready<'a> {
-    pub(super) release: &'a VariantRelease,
-    pub(super) image: &'a Exported,
-    pub(super) manifest: Manifest,
+/// Where the bytes come from and go to.
+pub struct Means<'a> {
+    /// A client for every repository.
+    pub registries: &'a Registries,
+    /// Compressed layers.
+    pub blobs: &'a Arc<Blobs>,
+    /// How layers are compressed.
+    pub compression: Compression,
+    /// Who is told.
+    pub events: &'a Events,
 }
 
 /// Makes a client for every repository of the plan. Nothing is sent to a registry yet; credential helpers are asked.
@@ -96,97 +83,222 @@ pub async fn connect(plan: &ReleasePlan, sources: &Sources) -> Result<Registries
     Ok(registries)
 }
 
-/// Publishes the `images` of the plan (one per variant, in the plan's order). No tag is touched before every blob and
-/// manifest is in every destination and was read back, no moving tag before every immutable one is set; at the end
-/// every tag is looked at again.
+/// Carries the release out. No tag is touched before every blob and manifest is in every destination and was read back,
+/// no moving tag before every immutable one is set; at the end every tag is looked at again. `export` is asked for
+/// images whose layers are not known.
 ///
 /// # Errors
 /// [`PublishError`]: whether nothing or some of the tags were set.
-pub async fn execute(
-    plan: &ReleasePlan,
-    images: &[Exported],
-    registries: &Registries,
-    blobs: &Arc<Blobs>,
-    events: &Events,
-) -> Result<Published, PublishError> {
-    let ready = ready(plan, images)?;
-    let targets = targets(&ready, registries)?;
-    let looked = tagging::look(&targets).await?;
-    let stores = join_all(destinations(&targets).into_values().map(|(name, registry, images)| async move {
-        let (step, started) = (format!("push {name}"), Instant::now());
-        events.emit(Event::StepStarted { step: step.clone(), title: format!("push to {}", registry.repository()) });
-        let sent = upload::store(&step, registry, &images, blobs, events).await;
-        let (outcome, detail) = match &sent {
-            Ok(Volume { sent: 0, .. }) => (Outcome::UpToDate, "every blob was there".to_owned()),
-            Ok(Volume { sent, bytes, there }) => {
-                (Outcome::Done, format!("{sent} blobs sent ({bytes} bytes), {there} were there"))
-            }
-            Err(error) => (Outcome::Failed, error.to_string()),
-        };
-        events.emit(Event::StepFinished { step, outcome, seconds: started.elapsed(), detail });
-        (name, sent)
-    }))
-    .await;
-    let mut failures = Vec::new();
-    for (destination, sent) in stores {
-        match sent {
-            Ok(_) => {}
-            Err(upload::UploadError::Registry(error)) => failures.push(Failed { destination, error }),
-            Err(upload::UploadError::Store(error)) => return Err(PublishError::Store(error)),
-        }
-    }
-    if !failures.is_empty() {
-        return Err(PublishError::Untagged { failures });
-    }
-    let mut journal = Journal::default();
+pub async fn execute<R, E>(
+    release: &Release,
+    means: &Means<'_>,
+    ledger: &mut Ledger,
+    export: impl AsyncFn(&[String]) -> Result<R, E>,
+) -> Result<Published, PublishError>
+where
+    R: AsyncRead + Send + Unpin,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let images = store(release, means, export).await?;
+    let targets = targets(release, &images, means.registries)?;
+    let mut journal = Journal::open(ledger, &targets, means.events)?;
     for kind in [TagKind::Immutable, TagKind::Moving] {
-        tagging::set(&targets, kind, &looked, &mut journal, events).await?;
+        tagging::set(&targets, kind, &release.survey, &mut journal).await?;
     }
     tagging::check(&targets, &journal).await?;
-    Ok(published(&ready, journal))
+    Ok(published(release, &images, journal))
 }
 
-/// The images with their manifests; none is another one than was tested.
-fn ready<'a>(plan: &'a ReleasePlan, images: &'a [Exported]) -> Result<Vec<Ready<'a>>, PublishError> {
-    let mut ready = Vec::with_capacity(images.len());
-    let mut refusals = Vec::new();
-    for (release, image) in plan.variants().iter().zip(images) {
-        if let Some(tested) = release.config_digest.filter(|tested| *tested != image.config_digest) {
-            refusals.push(Refusal::OtherImage { image: release.image.clone(), found: image.config_digest, tested });
+impl Item {
+    pub(super) fn line(&self, image: &Image) -> ImageLine {
+        ImageLine {
+            variant: self.release.variant.clone(),
+            platform: self.release.platform,
+            input: self.release.input,
+            digest: image.manifest.digest,
+            config: image.config_digest,
         }
-        ready.push(Ready { release, image, manifest: image_manifest(image, &release.annotations)? });
     }
-    if refusals.is_empty() { Ok(ready) } else { Err(PublishError::Refused { refusals }) }
 }
 
-fn targets<'a>(ready: &'a [Ready<'a>], registries: &'a Registries) -> Result<Vec<Target<'a>>, PublishError> {
-    let mut targets = Vec::new();
-    for image in ready {
-        for delivery in &image.release.destinations {
-            let Some(registry) = registries.get(&delivery.repository) else {
-                let (registry, why) = (delivery.repository.registry().to_owned(), "none was made".to_owned());
-                let error = crate::registry::RegistryError::Client { registry, why };
-                return Err(PublishError::Connect { destination: delivery.destination.clone(), error });
+/// What is told to the destinations: blobs that are ready.
+struct Senders(BTreeMap<Repository, UnboundedSender<Descriptor>>);
+
+impl Senders {
+    /// A lane that has failed takes nothing any more, which is no trouble of the others.
+    fn send(&self, item: &Item, release: &Release, blobs: impl Iterator<Item = Descriptor> + Clone) {
+        for delivery in item.release.destinations.iter().filter(|delivery| !release.holds(delivery, item)) {
+            let there = release.there.get(&delivery.repository);
+            let Some(lane) = self.0.get(&delivery.repository) else { continue };
+            for blob in blobs.clone().filter(|blob| there.is_none_or(|there| !there.contains(&blob.digest))) {
+                let _ = lane.send(blob);
+            }
+        }
+    }
+}
+
+/// Brings every blob and every manifest to every destination; the images, in the order of the release.
+async fn store<R, E>(
+    release: &Release,
+    means: &Means<'_>,
+    export: impl AsyncFn(&[String]) -> Result<R, E>,
+) -> Result<Vec<Image>, PublishError>
+where
+    R: AsyncRead + Send + Unpin,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let adopted = release.items.iter().filter(|item| item.choice != Choice::Built).filter_map(|item| item.image.as_ref());
+    let supply = Supply::new(adopted, &release.survey, means.blobs, means.registries, means.events);
+    let (mut senders, mut lanes, none) = (BTreeMap::new(), Vec::new(), HashSet::new());
+    for (_, delivery) in release.deliveries() {
+        let Some(registry) = means.registries.get(&delivery.repository) else { return Err(no_client(&delivery.destination)) };
+        if !senders.contains_key(&delivery.repository) {
+            let (sender, queue) = mpsc::unbounded_channel();
+            senders.insert(delivery.repository.clone(), sender);
+            let missing = release.missing.get(&delivery.repository).unwrap_or(&none);
+            lanes.push((
+                &delivery.destination,
+                Lane { step: format!("push {}", delivery.destination), registry, missing },
+                queue,
+            ));
+        }
+    }
+    let senders = Senders(senders);
+    let (ready, done) = tokio::sync::watch::channel(None::<Arc<Vec<Image>>>);
+    let producing = async {
+        let images = produce(release, means, &senders, export).await;
+        drop(senders);
+        let images = Arc::new(images?);
+        ready.send_replace(Some(Arc::clone(&images)));
+        Ok::<_, PublishError>(images)
+    };
+    let supply = &supply;
+    let lanes = join_all(lanes.into_iter().map(|(destination, lane, queue)| {
+        let mut done = done.clone();
+        async move {
+            let started = Instant::now();
+            let (step, events) = (lane.step.clone(), means.events);
+            events.emit(Event::StepStarted { step: step.clone(), title: format!("push to {}", lane.registry.repository()) });
+            let sent = async {
+                let volume = lane.blobs(queue, supply, events).await?;
+                let images = done.wait_for(Option::is_some).await.ok().and_then(|images| images.clone()).unwrap_or_default();
+                let at = lane.registry.repository();
+                let wanted = release.items.iter().zip(images.iter()).filter(|(item, _)| {
+                    item.release.destinations.iter().any(|to| to.repository == *at && !release.holds(to, item))
+                });
+                lane.manifests(&wanted.map(|(_, image)| image).collect::<Vec<_>>()).await?;
+                Ok::<_, UploadError>(volume)
+            }
+            .await;
+            let (outcome, detail) = match &sent {
+                Ok(Volume { sent: 0, .. }) => (Outcome::UpToDate, "every blob was there".to_owned()),
+                Ok(Volume { sent, bytes, there }) => {
+                    let there = there + release.there.get(lane.registry.repository()).map_or(0, |there| there.len() as u64);
+                    (Outcome::Done, format!("{sent} blobs sent ({bytes} bytes), {there} were there"))
+                }
+                Err(error) => (Outcome::Failed, error.to_string()),
             };
-            targets.push(Target { image, delivery, registry });
+            events.emit(Event::StepFinished { step, outcome, seconds: started.elapsed(), detail });
+            (destination, sent)
+        }
+    }));
+    let lanes = async { Ok(lanes.await) };
+    let (images, sent) = tokio::try_join!(producing, lanes)?;
+    let mut failures = Vec::new();
+    for (destination, sent) in sent {
+        match sent {
+            Ok(_) => {}
+            Err(UploadError::Registry(error)) => failures.push(Failed { destination: destination.clone(), error }),
+            Err(UploadError::Store(error)) => return Err(PublishError::Store(error)),
+            Err(UploadError::Nowhere { digest }) => return Err(PublishError::Nowhere { digest }),
+        }
+    }
+    if failures.is_empty() { Ok(Arc::unwrap_or_clone(images)) } else { Err(PublishError::Untagged { failures }) }
+}
+
+fn no_client(destination: &str) -> PublishError {
+    let error = RegistryError::Client { registry: destination.to_owned(), why: "none was made".to_owned() };
+    PublishError::Connect { destination: destination.to_owned(), error }
+}
+
+/// Hands out what is known, then every layer as soon as it is compressed, then the configurations.
+async fn produce<R, E>(
+    release: &Release,
+    means: &Means<'_>,
+    senders: &Senders,
+    export: impl AsyncFn(&[String]) -> Result<R, E>,
+) -> Result<Vec<Image>, PublishError>
+where
+    R: AsyncRead + Send + Unpin,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    for item in &release.items {
+        if let Some(image) = &item.image {
+            // The largest first: it is what the end waits for.
+            let mut blobs: Vec<_> = image.blobs().collect();
+            blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
+            senders.send(item, release, blobs.into_iter());
+        }
+    }
+    let unknown: Vec<(&Item, &super::plan::Built)> = release
+        .items
+        .iter()
+        .filter(|item| item.image.is_none())
+        .filter_map(|item| Some((item, item.release.built.as_ref()?)))
+        .collect();
+    let wants: Vec<Want> = unknown.iter().map(|(_, built)| built.want.clone()).collect();
+    let (finished, mut layers) = mpsc::unbounded_channel::<LayerBlob>();
+    let obtaining = async {
+        let images = obtain(&wants, means.compression, means.blobs, means.events, finished, export).await;
+        images.map_err(PublishError::Store)
+    };
+    let forwarding = async {
+        while let Some(layer) = layers.recv().await {
+            let LayerBlob { diff_id, digest, size, media_type, .. } = layer;
+            let blob = Descriptor { media_type, digest, size };
+            for (item, _) in unknown.iter().filter(|(_, built)| built.diff_ids.contains(&diff_id)) {
+                senders.send(item, release, std::iter::once(blob.clone()));
+            }
+        }
+        Ok(())
+    };
+    let (exported, ()) = tokio::try_join!(obtaining, forwarding)?;
+    let mut exported = exported.into_iter();
+    let (mut images, mut refusals) = (Vec::new(), Vec::new());
+    for item in &release.items {
+        let image = match (&item.image, &item.release.built) {
+            (Some(image), _) => image.clone(),
+            (None, Some(built)) => {
+                let lacking = || crate::store::StoreError::Missing { name: built.want.name.clone() };
+                let image = Image::exported(&exported.next().ok_or_else(lacking)?, &annotations(&built.labels))?;
+                senders.send(item, release, image.blobs().collect::<Vec<_>>().into_iter());
+                image
+            }
+            (None, None) => return Err(PublishError::Missing { variants: vec![item.release.variant.clone()] }),
+        };
+        if let Some(tested) = item.release.config_digest.filter(|tested| *tested != image.config_digest) {
+            let name = item.release.built.as_ref().map_or_else(|| image.manifest.digest.to_string(), |built| built.image.clone());
+            refusals.push(Refusal::OtherImage { image: name, found: image.config_digest, tested });
+        }
+        images.push(image);
+    }
+    if refusals.is_empty() { Ok(images) } else { Err(PublishError::Refused { refusals }) }
+}
+
+fn targets<'a>(release: &'a Release, images: &'a [Image], registries: &'a Registries) -> Result<Vec<Target<'a>>, PublishError> {
+    let mut targets = Vec::new();
+    for (item, image) in release.items.iter().zip(images) {
+        for delivery in &item.release.destinations {
+            let registry = registries.get(&delivery.repository).ok_or_else(|| no_client(&delivery.destination))?;
+            targets.push(Target { item, image, delivery, registry });
         }
     }
     Ok(targets)
 }
 
-/// Per repository: the destination's name, its client, its images.
-fn destinations<'a>(targets: &[Target<'a>]) -> BTreeMap<&'a Repository, (String, &'a Registry, Vec<&'a Ready<'a>>)> {
-    let mut destinations = BTreeMap::new();
-    for Target { image, delivery: Delivery { destination, repository, .. }, registry } in targets {
-        let entry = destinations.entry(repository).or_insert_with(|| (destination.clone(), *registry, Vec::new()));
-        entry.2.push(*image);
-    }
-    destinations
-}
-
-fn published(ready: &[Ready<'_>], journal: Journal) -> Published {
+fn published(release: &Release, images: &[Image], journal: Journal<'_>) -> Published {
     let mut tags = journal.into_tags();
-    let images = ready.iter().map(|Ready { release, image, manifest }| {
+    let images = release.items.iter().zip(images).map(|(Item { release, choice, .. }, image)| {
         let destinations = release.destinations.iter().map(|delivery| {
             let mut tag = |name: &String| tags.remove(&delivery.repository.tag(name).to_string());
             let tags = delivery.tags.iter().filter_map(|wanted| tag(&wanted.name)).collect();
@@ -195,9 +307,10 @@ fn published(ready: &[Ready<'_>], journal: Journal) -> Published {
         PublishedImage {
             variant: release.variant.clone(),
             platform: release.platform,
-            digest: manifest.digest,
+            choice: choice.clone(),
+            digest: image.manifest.digest,
             config_digest: image.config_digest,
-            size: image.config.len() as u64 + image.layers.iter().map(|layer| layer.size).sum::<u64>(),
+            size: image.size(),
             destinations: destinations.collect(),
         }
     });

@@ -1,14 +1,34 @@
 //! Publishing: the same bytes, and so the same digest, to every destination; tags last, the moving ones at the very end.
+//!
+//! `plan` says what goes where and what policies forbid; `survey` looks at the destinations; `decide` chooses the image of
+//! every variant: what the engine has, or what is published of the same input; `release` is the decided value that a dry
+//! run shows and `execute` carries out; `ledger` remembers.
 
+mod decide;
 mod execute;
+mod image;
+mod ledger;
 mod plan;
+mod refusal;
+mod release;
+mod supply;
+mod survey;
 mod tagging;
 mod upload;
 
-pub use execute::{Published, PublishedImage, PublishedTag, Registries, TagState, connect, execute};
-pub use plan::{Circumstances, Delivery, Origin, Refusal, ReleasePlan, Tag, TagKind, Tree, VariantRelease};
+pub use decide::Choice;
+pub use execute::{Means, Published, PublishedImage, Registries, connect, execute};
+pub use image::{Descriptor, Image};
+pub use ledger::{ImageLine, Ledger, LedgerError, Remembered, State, TagLine, View};
+pub use plan::{Built, Circumstances, Delivery, Origin, ReleasePlan, Tag, TagKind, Tree, VariantRelease};
+pub use refusal::{Refusal, Wanted};
+pub use release::{Circumstances as Deciding, Item, Preview, Release, TagPreview, Transfer, VariantPreview};
+pub use survey::{Found, Survey, survey};
+pub use tagging::{PublishedTag, TagState};
 
 use crate::failure::{Exit, Failure};
+use crate::family::Name;
+use crate::oci::Digest;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
@@ -33,6 +53,21 @@ pub enum PublishError {
     /// The images could not be got ready. Nothing was sent.
     #[error("the images could not be made ready")]
     Store(#[from] StoreError),
+    /// Variants that are neither in the engine nor published. Nothing was sent.
+    #[error("not built as variants.toml and the Dockerfiles are now: {}", listed(variants))]
+    Missing {
+        /// They.
+        variants: Vec<Name>,
+    },
+    /// A layer of a published image is in no destination.
+    #[error("the layer {digest} of a published image is in no destination any more")]
+    Nowhere {
+        /// The layer.
+        digest: Digest,
+    },
+    /// What is wanted cannot be written down, so nothing is begun.
+    #[error("{0}: {why}", why = .0.why())]
+    Ledger(#[from] LedgerError),
     /// A destination has no usable credential or client. Nothing was sent.
     #[error("`{destination}` cannot be used: {error}")]
     Connect {
@@ -70,12 +105,28 @@ fn listed(items: &[impl ToString]) -> String {
 }
 
 impl PublishError {
+    /// The same in the light of the `ledger`: where former runs of this release have set some of the tags of `plan` and this
+    /// one failed before it set any, some tags are set all the same.
+    #[must_use]
+    pub fn remembering(self, ledger: &View, plan: &[String]) -> Self {
+        let Self::Untagged { failures } = self else { return self };
+        let pushed: Vec<String> = ledger
+            .pushed()
+            .filter(|line| plan.contains(&line.reference))
+            .map(|line| format!("{}@{}", line.reference, line.digest))
+            .collect();
+        match pushed.is_empty() || pushed.len() == plan.len() {
+            true => Self::Untagged { failures },
+            false => Self::Partly { tags: pushed, failures, refusals: Vec::new() },
+        }
+    }
+
     /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Refused { .. } => Exit::Refused,
-            Self::Connect { .. } => Exit::Missing,
-            Self::Store(_) | Self::Untagged { .. } => Exit::PublishUntagged,
+            Self::Connect { .. } | Self::Missing { .. } => Exit::Missing,
+            Self::Store(_) | Self::Untagged { .. } | Self::Nowhere { .. } | Self::Ledger(_) => Exit::PublishUntagged,
             Self::Partly { .. } => Exit::PublishPartly,
         }
     }
@@ -86,7 +137,9 @@ impl From<PublishError> for Failure {
         const AGAIN: &str = "run the same command again: what was uploaded is not uploaded twice";
         let mut hints: Vec<String> = match &error {
             PublishError::Refused { refusals } => refusals.iter().map(Refusal::hint).collect(),
-            PublishError::Store(_) => vec![],
+            PublishError::Store(_) | PublishError::Missing { .. } => vec![],
+            PublishError::Nowhere { .. } => vec!["build it here and push with `--force`".to_owned()],
+            PublishError::Ledger(_) => vec!["make room, or name another folder with XDG_STATE_HOME".to_owned()],
             PublishError::Connect { error, .. } => error.hint().into_iter().collect(),
             PublishError::Untagged { failures } => failures.iter().filter_map(|failed| failed.error.hint()).collect(),
             PublishError::Partly { failures, refusals, .. } => {

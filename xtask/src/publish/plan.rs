@@ -1,12 +1,14 @@
 //! What is to be published where, as a value, and the policies that forbid it. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::Refusal;
 use crate::family::Name;
 use crate::oci::{Digest, Platform, Repository};
+use crate::plan::{CA_BUNDLE, OMITTED};
+use crate::store::Want;
 
 /// A release: every variant, every destination, every tag. Whoever holds one knows that the policies allow it, but for
 /// those that need to look into a registry.
@@ -23,17 +25,35 @@ pub struct VariantRelease {
     pub variant: Name,
     /// What it runs on.
     pub platform: Platform,
-    /// Its name in the engine: `ansible-epic:aws`.
-    pub image: String,
+    /// The digest of everything that it is built from. What is published already with this input is not published anew.
+    pub input: Digest,
+    /// As the engine of this machine has it; none where it was not built here.
+    pub built: Option<Built>,
     /// The identity that was smoke-tested; if given, no other is published.
     pub config_digest: Option<Digest>,
-    /// Of the manifest: `org.opencontainers.image.created`, `gantry.input-digest`, …
-    pub annotations: BTreeMap<String, String>,
-    /// The image's labels, which some policies look at.
-    #[serde(skip)]
-    pub labels: BTreeMap<String, String>,
+    /// The variants that it is built on, nearest first.
+    pub ancestors: Vec<Name>,
     /// Where it goes.
     pub destinations: Vec<Delivery>,
+}
+
+/// An image of the engine on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Built {
+    /// Its name for people: `ansible-epic:aws`.
+    pub image: String,
+    /// What is exported. Not by the local tag, which may be anybody's by now.
+    #[serde(skip)]
+    pub want: Want,
+    /// Its manifest, where every layer of it was compressed before.
+    pub manifest: Option<Digest>,
+    /// The digests of its layers, uncompressed, lowest first.
+    #[serde(skip)]
+    pub diff_ids: Vec<Digest>,
+    /// Its labels: some policies look at them, some become the manifest's annotations.
+    #[serde(skip)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// One variant at one destination.
@@ -75,7 +95,7 @@ pub struct Tag {
 }
 
 /// Whether a tag may move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TagKind {
     /// Set once.
@@ -104,88 +124,6 @@ pub struct Circumstances {
     pub allow_dirty: bool,
 }
 
-/// Something that a policy forbids.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Components were left out of the image.
-    #[error("`{variant}` lacks {components}, so it does not go to `{destination}`")]
-    Omitted {
-        /// The variant.
-        variant: Name,
-        /// As in the label `gantry.omitted`.
-        components: String,
-        /// The destination.
-        destination: String,
-    },
-    /// The image was built with a CA bundle that variants.toml does not name.
-    #[error("`{variant}` was built with this host's CA bundle, so it does not go to `{destination}`")]
-    HostBundle {
-        /// The variant.
-        variant: Name,
-        /// The destination.
-        destination: String,
-    },
-    /// The tag would name a revision that the image was not built from.
-    #[error("`{tag}` names a revision, and {}", if *.no_git { "there is no git" } else { "the tree has changes that are not committed" })]
-    Revision {
-        /// The tag.
-        tag: String,
-        /// Whether there is no revision at all.
-        no_git: bool,
-    },
-    /// Two images want one tag.
-    #[error("`{tag}` is wanted by `{first}` and by `{second}`")]
-    Clash {
-        /// Repository and tag.
-        tag: String,
-        /// A variant and platform.
-        first: String,
-        /// Another.
-        second: String,
-    },
-    /// A tag is asked to be immutable and moving.
-    #[error("`{tag}` is both an immutable tag and one that moves")]
-    BothKinds {
-        /// Repository and tag.
-        tag: String,
-    },
-    /// The image is not the one that was tested.
-    #[error("`{image}` is {found} now, {tested} was tested")]
-    OtherImage {
-        /// The local name.
-        image: String,
-        /// Its config digest.
-        found: Digest,
-        /// The config digest that was recorded.
-        tested: Digest,
-    },
-    /// An immutable tag is there, with something else.
-    #[error("`{tag}` is immutable and is {found} already; this release is {wanted}")]
-    Taken {
-        /// Repository and tag.
-        tag: String,
-        /// What it points to.
-        found: Digest,
-        /// What it should point to.
-        wanted: Digest,
-    },
-}
-
-impl Refusal {
-    /// What to do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Omitted { .. } => "build where every vendor or a mirror can be reached, or push to a loopback `--destination`",
-            Self::HostBundle { .. } => "name the bundle as `ca-bundle` in variants.toml and build again",
-            Self::Revision { .. } => "commit first, or `--allow-dirty`, which shows in the tag",
-            Self::Clash { .. } | Self::BothKinds { .. } => "change `[tags]` or the aliases in variants.toml",
-            Self::OtherImage { .. } => "run `cargo xtask smoke` on what is built now",
-            Self::Taken { .. } => "commit, so that the release has a tag of its own: an immutable tag is never moved",
-        }
-        .to_owned()
-    }
-}
-
 impl ReleasePlan {
     /// The plan, unless a policy forbids it.
     ///
@@ -195,20 +133,10 @@ impl ReleasePlan {
         let mut refusals = Vec::new();
         let mut owners = BTreeMap::new();
         for release in &variants {
-            let variant = || release.variant.clone();
             let owner = format!("{} ({})", release.variant, release.platform);
             for delivery in &release.destinations {
-                let destination = || delivery.destination.clone();
-                let label = |name: &str| release.labels.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
-                if !delivery.repository.is_loopback() {
-                    if let Some(components) = label("gantry.omitted") {
-                        let components = components.split(',').map(|name| format!("`{}`", name.trim()));
-                        let components = components.collect::<Vec<_>>().join(", ");
-                        refusals.push(Refusal::Omitted { variant: variant(), components, destination: destination() });
-                    }
-                    if label("gantry.ca-bundle") == Some("host") {
-                        refusals.push(Refusal::HostBundle { variant: variant(), destination: destination() });
-                    }
+                if let Some(built) = &release.built {
+                    refusals.extend(forbidden(&release.variant, &built.labels, delivery));
                 }
                 for tag in &delivery.tags {
                     let named = delivery.repository.tag(&tag.name).to_string();
@@ -230,28 +158,51 @@ impl ReleasePlan {
         if refusals.is_empty() { Ok(Self { variants }) } else { Err(refusals) }
     }
 
+    /// The name of the destination that has this repository.
+    pub(super) fn name_of(&self, repository: &Repository) -> String {
+        let mut destinations = self.variants.iter().flat_map(|release| &release.destinations);
+        destinations.find(|to| to.repository == *repository).map_or_else(|| repository.to_string(), |to| to.destination.clone())
+    }
+
+    /// The same, where what the engine has can be completed.
+    pub(super) fn variants_mut(&mut self) -> &mut [VariantRelease] {
+        &mut self.variants
+    }
+
+    /// The variants themselves.
+    pub(super) fn into_variants(self) -> Vec<VariantRelease> {
+        self.variants
+    }
+
+    /// Every tag in full: `ghcr.io/team/image:aws`.
+    pub fn references(&self) -> Vec<String> {
+        let deliveries = self.variants.iter().flat_map(|release| &release.destinations);
+        deliveries.flat_map(|to| to.tags.iter().map(|tag| to.repository.tag(&tag.name).to_string())).collect()
+    }
+
     /// The variants, in the order in which they were given.
     pub fn variants(&self) -> &[VariantRelease] {
         &self.variants
     }
 }
 
-/// As `--dry-run` shows it: the order of things, in full.
-impl fmt::Display for ReleasePlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for release in &self.variants {
-            writeln!(f, "{} ({}), from `{}`", release.variant, release.platform, release.image)?;
-            for delivery in &release.destinations {
-                writeln!(f, "  {}: {}", delivery.destination, delivery.repository)?;
-                for (kind, words) in [(TagKind::Immutable, "once"), (TagKind::Moving, "moves")] {
-                    for tag in delivery.tags.iter().filter(|tag| tag.kind == kind) {
-                        writeln!(f, "    {words:<5} {}", tag.name)?;
-                    }
-                }
-            }
-        }
-        Ok(())
+/// What an image's labels forbid at a destination.
+pub(super) fn forbidden(variant: &Name, labels: &BTreeMap<String, String>, delivery: &Delivery) -> Vec<Refusal> {
+    if delivery.repository.is_loopback() {
+        return Vec::new();
     }
+    let destination = || delivery.destination.clone();
+    let label = |name: &str| labels.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+    let mut refusals = Vec::new();
+    if let Some(components) = label(OMITTED) {
+        let components = components.split(',').map(|name| format!("`{}`", name.trim()));
+        let components = components.collect::<Vec<_>>().join(", ");
+        refusals.push(Refusal::Omitted { variant: variant.clone(), components, destination: destination() });
+    }
+    if label(CA_BUNDLE) == Some("host") {
+        refusals.push(Refusal::HostBundle { variant: variant.clone(), destination: destination() });
+    }
+    refusals
 }
 
 #[cfg(test)]

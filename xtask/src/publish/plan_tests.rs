@@ -11,10 +11,16 @@ fn release(variant: &str, labels: &[(&str, &str)], repository: &str, origin: Ori
     VariantRelease {
         variant: variant.parse().expect("a name"),
         platform: Platform::LinuxAmd64,
-        image: format!("family:{variant}"),
+        input: Digest::of("input"),
+        built: Some(Built {
+            image: format!("family:{variant}"),
+            want: Want { name: "stage".to_owned(), id: Digest::of("id") },
+            manifest: None,
+            diff_ids: Vec::new(),
+            labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }),
         config_digest: None,
-        annotations: BTreeMap::new(),
-        labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        ancestors: Vec::new(),
         destinations: vec![Delivery {
             destination: "there".to_owned(),
             repository: repository.parse().expect("a repository"),
@@ -84,15 +90,4 @@ fn a_tag_belongs_to_one_image_and_is_of_one_kind() {
         ["`ghcr.io/a/b:x` is both an immutable tag and one that moves"]
     );
     assert_eq!(refusals(vec![one("aws", &["moves x"]), one("azure", &["moves y"])], CLEAN), [""; 0]);
-}
-
-#[test]
-fn a_dry_run_shows_the_order() {
-    let plan = ReleasePlan::new(
-        vec![release("aws", &[], "ghcr.io/a/b", Origin::File, &["moves aws", "once aws-1", "moves aws-coder"])],
-        CLEAN,
-    );
-    let expected =
-        "aws (linux/amd64), from `family:aws`\n  there: ghcr.io/a/b\n    once  aws-1\n    moves aws\n    moves aws-coder\n";
-    assert_eq!(plan.map(|plan| plan.to_string()), Ok(expected.to_owned()));
 }

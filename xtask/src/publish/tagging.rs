@@ -1,13 +1,18 @@
-//! Tags: looked at before anything is sent, compared again just before they are written, and read again at the end.
+//! Tags: compared again just before they are written, and read again at the end. They are written one after the other, in
+//! the same order by every publisher: of two at once, the first conflict stops the one that comes second.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
+use serde::Serialize;
 
-use super::execute::{PublishedTag, Ready, TagState};
+use super::image::Image;
+use super::ledger::{Ledger, LedgerError, State, TagLine};
 use super::plan::{Delivery, Tag, TagKind};
+use super::refusal::Wanted;
+use super::release::Item;
+use super::survey::Survey;
 use super::{Failed, PublishError, Refusal};
 use crate::event::{self, Event, Events};
 use crate::oci::Digest;
@@ -17,26 +22,94 @@ use crate::registry::{Registry, RegistryError};
 const AT_ONCE: usize = 8;
 
 /// One image at one destination.
+#[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
-    pub(super) image: &'a Ready<'a>,
+    pub(super) item: &'a Item,
+    pub(super) image: &'a Image,
     pub(super) delivery: &'a Delivery,
     pub(super) registry: &'a Registry,
 }
 
-/// Where the tags pointed when the release began, by reference.
-pub(super) type Looked = BTreeMap<String, Option<Digest>>;
+impl Target<'_> {
+    fn line(&self, tag: &Tag, state: State) -> TagLine {
+        TagLine {
+            variant: self.item.release.variant.clone(),
+            platform: self.item.release.platform,
+            destination: self.delivery.destination.clone(),
+            reference: self.reference(tag),
+            kind: tag.kind,
+            digest: self.image.manifest.digest,
+            state,
+        }
+    }
 
-/// What became of the tags.
-#[derive(Debug, Default)]
-pub(super) struct Journal {
+    fn reference(&self, tag: &Tag) -> String {
+        self.delivery.repository.tag(&tag.name).to_string()
+    }
+
+    fn failed(&self, error: RegistryError) -> Failed {
+        Failed { destination: self.delivery.destination.clone(), error }
+    }
+}
+
+/// One tag that now points to the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PublishedTag {
+    /// In full: `ghcr.io/team/image:aws`.
+    pub reference: String,
+    /// Whether it may move.
+    pub kind: TagKind,
+    /// What was done.
+    #[serde(flatten)]
+    pub state: TagState,
+}
+
+/// What was done about a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum TagState {
+    /// It was not there.
+    Set,
+    /// It pointed elsewhere.
+    Moved {
+        /// There.
+        from: Digest,
+    },
+    /// It pointed to this image before.
+    AlreadyThere,
+}
+
+/// What became of the tags, in the ledger and in this run.
+pub(super) struct Journal<'a> {
+    ledger: &'a mut Ledger,
+    events: &'a Events,
     tags: BTreeMap<String, (PublishedTag, Digest)>,
     /// Whether a write got no answer: the tag may be set.
     unsure: bool,
 }
 
-impl Journal {
+impl<'a> Journal<'a> {
+    /// Writes down what is wanted, before any of it is done.
+    pub(super) fn open(ledger: &'a mut Ledger, targets: &[Target<'_>], events: &'a Events) -> Result<Self, LedgerError> {
+        for target in targets {
+            ledger.image(target.item.line(target.image))?;
+        }
+        for (target, tag) in tags(targets) {
+            ledger.tag(target.line(tag, State::Pending))?;
+        }
+        Ok(Self { ledger, events, tags: BTreeMap::new(), unsure: false })
+    }
+
     pub(super) fn into_tags(self) -> BTreeMap<String, PublishedTag> {
         self.tags.into_iter().map(|(reference, (tag, _))| (reference, tag)).collect()
+    }
+
+    /// The registries are the second ledger: what cannot be written down now does not stop what is half done.
+    fn note(&mut self, target: &Target<'_>, tag: &Tag, state: State) {
+        if let Err(error) = self.ledger.tag(target.line(tag, state)) {
+            self.events.emit(Event::Warning { text: format!("{error}: {}", error.why()) });
+        }
     }
 
     /// The error for what failed, by what this run has set.
@@ -53,132 +126,99 @@ impl Journal {
 
 /// What one tag came to.
 enum Outcome {
-    Done(PublishedTag, Digest),
+    Done(TagState),
     Refused(Refusal),
-    Failed { failed: Failed, unsure: bool },
+    Failed { error: RegistryError, unsure: bool },
 }
 
 fn tags<'a>(targets: &'a [Target<'a>]) -> impl Iterator<Item = (&'a Target<'a>, &'a Tag)> {
     targets.iter().flat_map(|target| target.delivery.tags.iter().map(move |tag| (target, tag)))
 }
 
-fn reference(target: &Target<'_>, tag: &Tag) -> String {
-    target.delivery.repository.tag(&tag.name).to_string()
-}
-
-fn failed(target: &Target<'_>, error: RegistryError) -> Failed {
-    Failed { destination: target.delivery.destination.clone(), error }
-}
-
-/// Where every tag points now, a few at a time.
-async fn ask<'a>(targets: &'a [Target<'a>]) -> Vec<(&'a Target<'a>, &'a Tag, Result<Option<Digest>, RegistryError>)> {
-    let one = async |(target, tag): (&'a Target<'a>, &'a Tag)| (target, tag, target.registry.digest(&tag.name).await);
-    stream::iter(tags(targets)).map(one).buffered(AT_ONCE).collect().await
-}
-
-/// Where every tag points now; refuses when an immutable one points to something else. Nothing has been sent yet.
-pub(super) async fn look(targets: &[Target<'_>]) -> Result<Looked, PublishError> {
-    let (mut looked, mut refusals, mut failures) = (Looked::new(), Vec::new(), Vec::new());
-    for (target, tag, found) in ask(targets).await {
-        match found {
-            Ok(found) => {
-                refusals.extend(taken(target, tag, found));
-                looked.insert(reference(target, tag), found);
-            }
-            Err(error) => failures.push(failed(target, error)),
-        }
-    }
-    match (refusals.is_empty(), failures.is_empty()) {
-        (false, _) => Err(PublishError::Refused { refusals }),
-        (_, false) => Err(PublishError::Untagged { failures }),
-        _ => Ok(looked),
-    }
-}
-
-fn taken(target: &Target<'_>, tag: &Tag, found: Option<Digest>) -> Option<Refusal> {
-    let wanted = target.image.manifest.digest;
-    let found = found.filter(|found| *found != wanted && tag.kind == TagKind::Immutable)?;
-    Some(Refusal::Taken { tag: reference(target, tag), found, wanted })
-}
-
-/// Sets all tags of one kind: one after the other at each destination, the destinations side by side.
+/// Sets all tags of one kind, in the order of their references.
 pub(super) async fn set(
     targets: &[Target<'_>],
     kind: TagKind,
-    looked: &Looked,
-    journal: &mut Journal,
-    events: &Events,
+    survey: &Survey,
+    journal: &mut Journal<'_>,
 ) -> Result<(), PublishError> {
-    let mut lanes: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (target, tag) in tags(targets).filter(|(_, tag)| tag.kind == kind) {
-        lanes.entry(&target.delivery.repository).or_default().push((target, tag));
-    }
-    let total = lanes.values().map(Vec::len).sum::<usize>() as u64;
-    if total == 0 {
+    let wanted: BTreeMap<String, _> =
+        tags(targets).filter(|(_, tag)| tag.kind == kind).map(|(target, tag)| (target.reference(tag), (target, tag))).collect();
+    if wanted.is_empty() {
         return Ok(());
     }
     let (step, words) = match kind {
         TagKind::Immutable => ("tag immutable", "immutable tags"),
         TagKind::Moving => ("tag moving", "moving tags"),
     };
-    let started = Instant::now();
+    let (started, events) = (Instant::now(), journal.events);
     let finished = |outcome, detail| Event::StepFinished { step: step.to_owned(), outcome, seconds: started.elapsed(), detail };
-    events.emit(Event::StepStarted { step: step.to_owned(), title: format!("set {total} {words}") });
-    let lanes = join_all(lanes.into_values().map(|lane| async move {
-        let mut outcomes = Vec::new();
-        for (target, tag) in lane {
-            let outcome = one(target, tag, looked).await;
-            let done = matches!(outcome, Outcome::Done(..));
-            outcomes.push(outcome);
-            if !done {
-                break;
+    events.emit(Event::StepStarted { step: step.to_owned(), title: format!("set {} {words}", wanted.len()) });
+    let mut done = 0;
+    for (reference, (target, tag)) in &wanted {
+        let before = survey.tag(target.delivery, &tag.name);
+        let outcome = match before == Some(target.image.manifest.digest) {
+            true => Outcome::Done(TagState::AlreadyThere),
+            false => one(target, tag, before, journal.ledger).await,
+        };
+        let error = match outcome {
+            Outcome::Done(state) => {
+                let there = state == TagState::AlreadyThere;
+                journal.note(target, tag, if there { State::AlreadyThere } else { State::Pushed });
+                let published = PublishedTag { reference: reference.clone(), kind, state };
+                journal.tags.insert(reference.clone(), (published, target.image.manifest.digest));
+                done += u32::from(!there);
+                continue;
             }
-        }
-        outcomes
-    }));
-    let (mut refusals, mut failures) = (Vec::new(), Vec::new());
-    for outcome in lanes.await.into_iter().flatten() {
-        match outcome {
-            Outcome::Done(tag, digest) => {
-                journal.tags.insert(tag.reference.clone(), (tag, digest));
+            Outcome::Refused(refusal) => {
+                journal.note(target, tag, State::Failed);
+                journal.error(Vec::new(), vec![refusal])
             }
-            Outcome::Refused(refusal) => refusals.push(refusal),
-            Outcome::Failed { failed, unsure } => {
-                failures.push(failed);
+            Outcome::Failed { error, unsure } => {
+                journal.note(target, tag, State::Failed);
                 journal.unsure |= unsure;
+                journal.error(vec![target.failed(error)], Vec::new())
             }
-        }
+        };
+        events.emit(finished(event::Outcome::Failed, error.to_string()));
+        return Err(error);
     }
-    if refusals.is_empty() && failures.is_empty() {
-        events.emit(finished(event::Outcome::Done, String::new()));
-        return Ok(());
-    }
-    let error = journal.error(failures, refusals);
-    events.emit(finished(event::Outcome::Failed, error.to_string()));
-    Err(error)
+    let outcome = if done == 0 { event::Outcome::UpToDate } else { event::Outcome::Done };
+    events.emit(finished(outcome, format!("{done} set, {} were there", wanted.len() as u32 - done)));
+    Ok(())
 }
 
-async fn one(target: &Target<'_>, tag: &Tag, looked: &Looked) -> Outcome {
+async fn one(target: &Target<'_>, tag: &Tag, before: Option<Digest>, ledger: &Ledger) -> Outcome {
     let manifest = &target.image.manifest;
-    let done = |state| {
-        let tag = PublishedTag { reference: reference(target, tag), kind: tag.kind, state };
-        Outcome::Done(tag, manifest.digest)
-    };
     // Somebody else may have published since the release began.
     let now = match target.registry.digest(&tag.name).await {
         Ok(now) => now,
-        Err(error) => return Outcome::Failed { failed: failed(target, error), unsure: false },
+        Err(error) => return Outcome::Failed { error, unsure: false },
     };
-    if let Some(refusal) = taken(target, tag, now) {
-        return Outcome::Refused(refusal);
-    }
     if now == Some(manifest.digest) {
-        return done(TagState::AlreadyThere);
+        return Outcome::Done(TagState::AlreadyThere);
+    }
+    match (now, tag.kind) {
+        (Some(found), TagKind::Immutable) => {
+            let reference = target.reference(tag);
+            let remembered = ledger.view().tags.get(&reference).cloned();
+            let wanted = Wanted::Manifest(manifest.digest);
+            return Outcome::Refused(Refusal::Taken { tag: reference, found, wanted, remembered });
+        }
+        (_, TagKind::Moving) if now != before => {
+            let found = now.map_or_else(|| "nothing".to_owned(), |now| now.to_string());
+            return Outcome::Refused(Refusal::Overtaken { tag: target.reference(tag), found });
+        }
+        _ => {}
     }
     match target.registry.put_tag(&tag.name, &manifest.bytes, manifest.media_type, now).await {
-        Ok(()) => {
-            let before = now.or_else(|| looked.get(&reference(target, tag)).copied().flatten());
-            done(before.map_or(TagState::Set, |from| TagState::Moved { from }))
+        Ok(()) => Outcome::Done(now.map_or(TagState::Set, |from| TagState::Moved { from })),
+        Err(RegistryError::Immutable { reference, found, wanted }) => {
+            let remembered = ledger.view().tags.get(&reference).cloned();
+            Outcome::Refused(Refusal::Taken { tag: reference, found, wanted: Wanted::Manifest(wanted), remembered })
+        }
+        Err(RegistryError::Overtaken { reference, found, .. }) => {
+            Outcome::Refused(Refusal::Overtaken { tag: reference, found: found.to_string() })
         }
         Err(error) => {
             let unsure = match &error {
@@ -186,24 +226,25 @@ async fn one(target: &Target<'_>, tag: &Tag, looked: &Looked) -> Outcome {
                 RegistryError::Status { status, .. } => crate::retry::is_passing(*status),
                 _ => false,
             };
-            Outcome::Failed { failed: failed(target, error), unsure }
+            Outcome::Failed { error, unsure }
         }
     }
 }
 
 /// Reads every tag again: a difference is never a success.
-pub(super) async fn check(targets: &[Target<'_>], journal: &Journal) -> Result<(), PublishError> {
+pub(super) async fn check(targets: &[Target<'_>], journal: &Journal<'_>) -> Result<(), PublishError> {
+    let asks = tags(targets).map(|(target, tag)| async move { (target, tag, target.registry.digest(&tag.name).await) });
+    let asks: Vec<_> = asks.collect();
     let mut failures = Vec::new();
-    for (target, tag, found) in ask(targets).await {
+    for (target, tag, found) in stream::iter(asks).buffered(AT_ONCE).collect::<Vec<_>>().await {
         let sent = target.image.manifest.digest;
         match found {
             Ok(Some(found)) if found == sent => {}
             Ok(found) => {
                 let found = found.map_or_else(|| "nothing".to_owned(), |found| found.to_string());
-                let error = RegistryError::ReadBack { reference: reference(target, tag), found, sent };
-                failures.push(failed(target, error));
+                failures.push(target.failed(RegistryError::ReadBack { reference: target.reference(tag), found, sent }));
             }
-            Err(error) => failures.push(failed(target, error)),
+            Err(error) => failures.push(target.failed(error)),
         }
     }
     if failures.is_empty() {

@@ -3,6 +3,7 @@
 
 mod blobs;
 mod compress;
+mod intake;
 mod layout;
 mod manifest;
 mod obtain;

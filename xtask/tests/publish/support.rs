@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::process::ChildStdout;
 use xtask::event::{Event, Events, Sink};
 use xtask::oci::Digest;
+use xtask::publish::Built;
 use xtask::store::Want;
 
 #[path = "../support/registry.rs"]
@@ -21,6 +22,8 @@ pub(crate) use registry::{LocalRegistry, run};
 /// An image in the engine: a program that says `text`, over a layer of some size.
 pub(crate) struct LocalImage {
     pub(crate) name: String,
+    /// What it says that it was built from.
+    pub(crate) input: Digest,
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -32,6 +35,16 @@ impl LocalImage {
 
     /// The same with `parent`'s layers below.
     pub(crate) fn build_on(parent: &str, text: &str) -> Self {
+        Self::make(parent, text, text)
+    }
+
+    /// What was built from the same as `text`, and came out otherwise: it says `said`.
+    pub(crate) fn build_again(text: &str, said: &str) -> Self {
+        Self::make("scratch", text, said)
+    }
+
+    fn make(parent: &str, from: &str, text: &str) -> Self {
+        let input = Digest::of(format!("{parent} {from}"));
         let name = format!("gantry-publish-test:{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let context = tempfile::tempdir().expect("a folder");
         let write = |file: &str, text: &str| fs::write(context.path().join(file), text).expect("a file");
@@ -46,18 +59,31 @@ impl LocalImage {
         let path = |path: &Path| path.display().to_string();
         run("rustc", &[&target[..], &[&path(&program), &path(&source)]].concat());
         let shared = if parent == "scratch" { "COPY shared /shared\n" } else { "" };
-        let file = format!("FROM {parent}\n{shared}COPY program /program\nCMD [\"/program\"]\n");
+        let file =
+            format!("FROM {parent}\n{shared}COPY program /program\nCMD [\"/program\"]\nLABEL gantry.input-digest={input}\n");
         write("Dockerfile", &file);
         run("docker", &["build", "-q", "--no-cache", "-t", &name, &path(context.path())]);
-        Self { name }
+        Self { name, input }
     }
 
     pub(crate) fn id(&self) -> Digest {
         run("docker", &["image", "inspect", "--format", "{{.Id}}", &self.name]).parse().expect("an id")
     }
 
-    pub(crate) fn want(&self) -> Want {
-        Want { name: self.name.clone(), id: self.id() }
+    /// As the engine has it; none once it was removed from there.
+    pub(crate) fn built(&self) -> Option<Built> {
+        let output = Command::new("docker").args(["image", "inspect", &self.name]).output().expect("docker runs");
+        let inspected: serde_json::Value = serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())?;
+        let digest = |value: &serde_json::Value| value.as_str().expect("a digest").parse().expect("a digest");
+        let diff_ids = inspected[0]["RootFS"]["Layers"].as_array().expect("layers").iter().map(digest).collect();
+        let labels = serde_json::from_value(inspected[0]["Config"]["Labels"].clone()).expect("labels");
+        let want = Want { name: self.name.clone(), id: digest(&inspected[0]["Id"]) };
+        Some(Built { image: self.name.clone(), want, manifest: None, diff_ids, labels })
+    }
+
+    /// Removes it from the engine.
+    pub(crate) fn remove(&self) {
+        run("docker", &["rmi", "-f", &self.name]);
     }
 }
 

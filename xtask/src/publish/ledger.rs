@@ -1,0 +1,350 @@
+//! The ledger of a release: what was wanted and what became of each tag, one JSON line after the other, on the disk before
+//! the next thing is done. A run that was killed is resumed from it; the registries themselves are the second ledger.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::plan::TagKind;
+use crate::family::Name;
+use crate::oci::{Digest, Platform};
+
+/// The version of the lines.
+const SCHEMA: u32 = 1;
+
+/// The ledger cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} the ledger `{}`", path.display())]
+pub struct LedgerError {
+    what: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl LedgerError {
+    /// The system's words.
+    pub fn why(&self) -> String {
+        self.source.to_string()
+    }
+}
+
+/// What became of a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It is to be set.
+    Pending,
+    /// This tool has set it.
+    Pushed,
+    /// It pointed there before.
+    AlreadyThere,
+    /// It could not be set, as far as is known.
+    Failed,
+}
+
+/// A line about a tag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TagLine {
+    /// The variant.
+    pub variant: Name,
+    /// What it runs on.
+    pub platform: Platform,
+    /// The destination's name.
+    pub destination: String,
+    /// Repository and tag: `ghcr.io/team/image:aws`.
+    pub reference: String,
+    /// Whether it may move.
+    pub kind: TagKind,
+    /// What it is to point to.
+    pub digest: Digest,
+    /// What became of it.
+    pub state: State,
+}
+
+/// A line about an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ImageLine {
+    /// The variant.
+    pub variant: Name,
+    /// What it runs on.
+    pub platform: Platform,
+    /// What it is built from.
+    pub input: Digest,
+    /// Its manifest.
+    pub digest: Digest,
+    /// The image's identity.
+    pub config: Digest,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Fact {
+    Image(ImageLine),
+    Tag(TagLine),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    schema: u32,
+    at: String,
+    #[serde(flatten)]
+    fact: Fact,
+}
+
+/// The last that the ledger has of a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// The line.
+    pub line: TagLine,
+    /// When it was written (RFC 3339, UTC).
+    pub at: String,
+}
+
+impl fmt::Display for Remembered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match self.line.state {
+            State::Pending => "was to be set to",
+            State::Pushed => "was set to",
+            State::AlreadyThere => "was found at",
+            State::Failed => "could not be set to",
+        };
+        write!(f, "it {words} {} at {}", self.line.digest, self.at)
+    }
+}
+
+/// What a ledger's lines come to. Pure.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// The last line of each tag, by reference.
+    pub tags: BTreeMap<String, Remembered>,
+    /// The last line of each image, by variant and platform.
+    pub images: BTreeMap<(Name, Platform), ImageLine>,
+}
+
+impl View {
+    /// Reads lines; one that was torn when its writer was killed says nothing, wherever it stands.
+    fn read(&mut self, text: &[u8]) {
+        for line in text.split(|byte| *byte == b'\n') {
+            if let Ok(Line { schema: SCHEMA, at, fact }) = serde_json::from_slice(line) {
+                self.take(at, fact);
+            }
+        }
+    }
+
+    fn take(&mut self, at: String, fact: Fact) {
+        match fact {
+            Fact::Image(line) => drop(self.images.insert((line.variant.clone(), line.platform), line)),
+            Fact::Tag(line) => {
+                let known = self.tags.get(&line.reference);
+                // Files of several releases are read in any order.
+                if known.is_none_or(|known| known.at <= at) {
+                    self.tags.insert(line.reference.clone(), Remembered { line, at });
+                }
+            }
+        }
+    }
+
+    /// The tags that this tool has set, as references with digest.
+    pub fn pushed(&self) -> impl Iterator<Item = &TagLine> {
+        self.tags.values().map(|remembered| &remembered.line).filter(|line| line.state == State::Pushed)
+    }
+}
+
+/// The ledger of one release, open for writing.
+#[derive(Debug)]
+pub struct Ledger {
+    path: PathBuf,
+    view: View,
+    /// Whether the file ends in the middle of a line.
+    torn: bool,
+}
+
+impl Ledger {
+    /// Reads the ledger `release` in `folder`; nothing is created before something is written.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn open(folder: &Path, release: &str) -> Result<Self, LedgerError> {
+        let path = folder.join(format!("{release}.jsonl"));
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(LedgerError { what: "read", path, source }),
+        };
+        let mut view = View::default();
+        view.read(&text);
+        Ok(Self { path, view, torn: text.last().is_some_and(|last| *last != b'\n') })
+    }
+
+    /// The newest of what all ledgers in `folder` say of each tag.
+    ///
+    /// # Errors
+    /// A ledger is there and cannot be read.
+    pub fn newest(folder: &Path) -> Result<View, LedgerError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| LedgerError { what: "read", path, source }
+        };
+        let mut view = View::default();
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(view),
+            Err(error) => return Err(failed(folder)(error)),
+        };
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+        paths.sort();
+        for path in paths {
+            view.read(&fs::read(&path).map_err(failed(&path))?);
+        }
+        Ok(view)
+    }
+
+    /// What it says so far.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes what an image's tags are to point to, unless that is the last that is known.
+    ///
+    /// # Errors
+    /// The disk is full, the folder is read-only.
+    pub fn image(&mut self, line: ImageLine) -> Result<(), LedgerError> {
+        match self.view.images.get(&(line.variant.clone(), line.platform)) == Some(&line) {
+            true => Ok(()),
+            false => self.append(Fact::Image(line)),
+        }
+    }
+
+    /// Writes what became of a tag, unless that is the last that is known.
+    ///
+    /// # Errors
+    /// As [`Ledger::image`].
+    pub fn tag(&mut self, line: TagLine) -> Result<(), LedgerError> {
+        let known = self.view.tags.get(&line.reference).map(|remembered| &remembered.line);
+        // Who has set a tag and finds it there again need not say so.
+        let is_known = known.is_some_and(|known| {
+            let settled = known.state == State::Pushed && line.state != State::Failed;
+            known == &line || settled && known.digest == line.digest && known.kind == line.kind
+        });
+        if is_known { Ok(()) } else { self.append(Fact::Tag(line)) }
+    }
+
+    fn append(&mut self, fact: Fact) -> Result<(), LedgerError> {
+        let failed = |source| LedgerError { what: "write", path: self.path.clone(), source };
+        // Of one length at every moment, so that times are compared as text.
+        let at = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let at = at.format(&Rfc3339).map_err(|error| failed(io::Error::other(error)))?;
+        let line = Line { schema: SCHEMA, at, fact };
+        let mut text = if self.torn { String::from("\n") } else { String::new() };
+        text += &serde_json::to_string(&line).map_err(|error| failed(error.into()))?;
+        text.push('\n');
+        let is_new = !self.path.exists();
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&self.path).map_err(failed)?;
+        // What a full disk tears off is told by the missing end of the line.
+        self.torn = true;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(failed)?;
+        self.torn = false;
+        if is_new && cfg!(unix) {
+            let folder = self.path.parent().unwrap_or(Path::new("."));
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        }
+        self.view.take(line.at, line.fact);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(reference: &str, digest: &str, state: State) -> TagLine {
+        TagLine {
+            variant: "aws".parse().expect("a name"),
+            platform: Platform::LinuxAmd64,
+            destination: "ghcr".to_owned(),
+            reference: reference.to_owned(),
+            kind: TagKind::Moving,
+            digest: Digest::of(digest),
+            state,
+        }
+    }
+
+    fn lines(ledger: &Ledger) -> usize {
+        fs::read_to_string(ledger.path()).expect("the ledger").lines().count()
+    }
+
+    #[test]
+    fn the_last_line_of_a_tag_counts_and_what_is_known_is_not_written_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open(folder.path(), "epic-1").expect("opened");
+        for (line, written) in [
+            (tag("r:aws", "a", State::Pending), 1),
+            (tag("r:aws", "a", State::Pending), 1),
+            (tag("r:aws", "a", State::Failed), 2),
+            (tag("r:aws", "a", State::Pushed), 3),
+            (tag("r:aws", "a", State::AlreadyThere), 3),
+            (tag("r:aws", "a", State::Pending), 3),
+            (tag("r:aws", "b", State::Pending), 4),
+            (tag("r:x", "a", State::AlreadyThere), 5),
+        ] {
+            ledger.tag(line.clone()).expect("written");
+            assert_eq!(lines(&ledger), written, "{line:?}");
+        }
+        let again = Ledger::open(folder.path(), "epic-1").expect("opened again");
+        assert_eq!(again.view(), ledger.view());
+        let remembered = &again.view().tags["r:aws"];
+        assert_eq!((remembered.line.digest, remembered.line.state), (Digest::of("b"), State::Pending));
+        let said = remembered.to_string();
+        assert!(said.starts_with(&format!("it was to be set to {} at 20", Digest::of("b"))) && said.ends_with('Z'), "{said}");
+    }
+
+    #[test]
+    fn a_torn_line_says_nothing_and_hides_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open(folder.path(), "epic-1").expect("opened");
+        ledger.tag(tag("r:aws", "a", State::Pushed)).expect("written");
+        ledger.tag(tag("r:azure", "a", State::Pushed)).expect("written");
+        let whole = fs::read(ledger.path()).expect("the ledger");
+        for cut in 0..=whole.len() {
+            fs::write(ledger.path(), &whole[..cut]).expect("torn");
+            let mut torn = Ledger::open(folder.path(), "epic-1").expect("a torn ledger can be read");
+            assert!(torn.view().tags.len() <= 2);
+            torn.tag(tag("r:new", "b", State::Pending)).expect("written");
+            let again = Ledger::open(folder.path(), "epic-1").expect("opened again");
+            assert_eq!(again.view(), torn.view(), "{cut}");
+            assert!(again.view().tags.contains_key("r:new"), "{cut}");
+        }
+    }
+
+    #[test]
+    fn all_releases_together() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(Ledger::newest(&folder.path().join("none")).expect("nothing"), View::default());
+        for (release, digest) in [("epic-2", "b"), ("epic-1", "a")] {
+            let mut ledger = Ledger::open(folder.path(), release).expect("opened");
+            ledger.tag(tag("r:aws", digest, State::Pushed)).expect("written");
+            ledger.tag(tag(&format!("r:{release}"), digest, State::Pushed)).expect("written");
+        }
+        let view = Ledger::newest(folder.path()).expect("read");
+        assert_eq!(view.tags.keys().collect::<Vec<_>>(), ["r:aws", "r:epic-1", "r:epic-2"]);
+        assert_eq!(view.pushed().count(), 3);
+    }
+}

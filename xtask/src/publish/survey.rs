@@ -1,0 +1,163 @@
+//! What the destinations hold before anything is sent: where every tag of the release points, and which of the images
+//! behind them were built from what this release is built from. Only reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use tokio::io::AsyncReadExt;
+
+use super::image::{Descriptor, Head, Image};
+use super::ledger::View;
+use super::plan::{Delivery, ReleasePlan, TagKind};
+use super::{Failed, PublishError, Registries};
+use crate::oci::{Digest, Repository};
+use crate::plan;
+use crate::registry::{Registry, RegistryError};
+
+/// Questions at the same time.
+const AT_ONCE: usize = 8;
+/// No image configuration is larger.
+const LARGEST_CONFIGURATION: u64 = 8 << 20;
+
+/// What the destinations hold.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// Where tags point, by reference (`ghcr.io/team/image:aws`); none where there is no such tag.
+    pub tags: BTreeMap<String, Option<Digest>>,
+    /// What was found behind them.
+    pub found: BTreeMap<Digest, Found>,
+}
+
+/// A manifest that was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The image, where it was built from an input of this release.
+    pub image: Option<Image>,
+    /// Of what it was built, as its manifest says.
+    pub input: Option<Digest>,
+    /// The repositories in which it was seen.
+    pub holders: BTreeSet<Repository>,
+}
+
+impl Survey {
+    /// Where a tag pointed.
+    pub fn tag(&self, delivery: &Delivery, tag: &str) -> Option<Digest> {
+        self.tags.get(&delivery.repository.tag(tag).to_string()).copied().flatten()
+    }
+
+    /// The image behind `digest`, if it was built from `input`.
+    pub fn image(&self, digest: Digest, input: Digest) -> Option<&Image> {
+        let found = self.found.get(&digest).filter(|found| found.input == Some(input))?;
+        found.image.as_ref().filter(|image| label(image, plan::INPUT) == Some(input))
+    }
+}
+
+fn label(image: &Image, name: &str) -> Option<Digest> {
+    image.labels.get(name)?.parse().ok()
+}
+
+/// Looks at every tag of the plan, and at what the `ledger` remembers where an image was not built here.
+///
+/// # Errors
+/// A destination cannot be asked: [`PublishError::Untagged`].
+pub async fn survey(plan: &ReleasePlan, registries: &Registries, ledger: &View) -> Result<Survey, PublishError> {
+    let inputs: BTreeSet<Digest> = plan.variants().iter().map(|release| release.input).collect();
+    let (tags, failures) = look(plan, registries).await;
+    if !failures.is_empty() {
+        return Err(PublishError::Untagged { failures });
+    }
+    let mut survey = Survey::default();
+    let mut holders: BTreeMap<Digest, BTreeSet<&Repository>> = BTreeMap::new();
+    for (reference, repository, found) in tags {
+        if let Some(digest) = found {
+            holders.entry(digest).or_default().insert(repository);
+        }
+        survey.tags.insert(reference, found);
+    }
+    // Begun on another day and not built here: then it may be in a registry without any tag.
+    for release in plan.variants().iter().filter(|release| release.built.is_none()) {
+        let key = (release.variant.clone(), release.platform);
+        if let Some(line) = ledger.images.get(&key).filter(|line| line.input == release.input) {
+            holders.entry(line.digest).or_default().extend(release.destinations.iter().map(|to| &to.repository));
+        }
+    }
+    let reads = holders.into_iter().map(|(digest, holders)| read(digest, holders, registries, &inputs));
+    let reads: Vec<_> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
+    let mut failures = Vec::new();
+    for read in reads {
+        match read {
+            Ok(Some((digest, found))) => drop(survey.found.insert(digest, found)),
+            Ok(None) => {}
+            Err((repository, error)) => failures.push(Failed { destination: plan.name_of(&repository), error }),
+        }
+    }
+    if failures.is_empty() { Ok(survey) } else { Err(PublishError::Untagged { failures }) }
+}
+
+type Looked<'a> = (String, &'a Repository, Option<Digest>);
+
+/// Where every tag points now.
+async fn look<'a>(plan: &'a ReleasePlan, registries: &Registries) -> (Vec<Looked<'a>>, Vec<Failed>) {
+    let deliveries = plan.variants().iter().flat_map(|release| &release.destinations);
+    // Immutable tags first: where one is taken, nothing else matters.
+    let tags = deliveries.flat_map(|to| to.tags.iter().map(move |tag| (tag.kind == TagKind::Moving, to, tag)));
+    let mut tags: Vec<_> = tags.collect();
+    tags.sort_by_key(|(moving, ..)| *moving);
+    let asks = tags.into_iter().filter_map(|(_, to, tag)| Some((to, tag, registries.get(&to.repository)?)));
+    let asks = asks.map(|(to, tag, registry)| async move { (to, tag, registry.digest(&tag.name).await) });
+    let (mut looked, mut failures) = (Vec::new(), Vec::new());
+    for (to, tag, found) in stream::iter(asks).buffered(AT_ONCE).collect::<Vec<_>>().await {
+        match found {
+            Ok(found) => looked.push((to.repository.tag(&tag.name).to_string(), &to.repository, found)),
+            Err(error) => failures.push(Failed { destination: to.destination.clone(), error }),
+        }
+    }
+    (looked, failures)
+}
+
+/// Reads one manifest, and its configuration if the release could do with the image. None: it went away meanwhile.
+async fn read(
+    digest: Digest,
+    holders: BTreeSet<&Repository>,
+    registries: &Registries,
+    inputs: &BTreeSet<Digest>,
+) -> Result<Option<(Digest, Found)>, (Repository, RegistryError)> {
+    let mut found = None;
+    for repository in holders {
+        let Some(registry) = registries.get(repository) else { continue };
+        let failed = |error| (repository.clone(), error);
+        match &mut found {
+            None => {
+                let Some(manifest) = registry.manifest(&digest.to_string()).await.map_err(failed)? else { continue };
+                let head = Head::read(&manifest.bytes);
+                let input = head.as_ref().and_then(Head::input);
+                let wanted = input.is_some_and(|input| inputs.contains(&input));
+                let image = match head.as_ref().and_then(Head::config).filter(|_| wanted) {
+                    Some(config) => image(registry, manifest.bytes.clone(), config).await.map_err(failed)?,
+                    None => None,
+                };
+                found = Some(Found { image, input, holders: BTreeSet::from([repository.clone()]) });
+            }
+            Some(found) => drop(found.holders.insert(repository.clone())),
+        }
+    }
+    Ok(found.map(|found| (digest, found)))
+}
+
+/// The image, if it is one that could be adopted.
+async fn image(registry: &Registry, manifest: Bytes, config: &Descriptor) -> Result<Option<Image>, RegistryError> {
+    let Some(config) = configuration(registry, config).await? else { return Ok(None) };
+    Ok(Image::published(manifest, config).ok())
+}
+
+/// An image configuration; none where it is missing, too large to be one, or damaged: then the image is not adopted.
+async fn configuration(registry: &Registry, wanted: &Descriptor) -> Result<Option<Bytes>, RegistryError> {
+    if wanted.size > LARGEST_CONFIGURATION {
+        return Ok(None);
+    }
+    let Some(reader) = registry.read_blob(wanted.digest).await? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let read = reader.take(LARGEST_CONFIGURATION).read_to_end(&mut bytes).await;
+    Ok(read.is_ok().then(|| Bytes::from(bytes)).filter(|bytes| Digest::of(bytes) == wanted.digest))
+}
