@@ -13,23 +13,33 @@ pub(crate) const VARIANTS: [(&str, &[char]); 4] = [
     ("azure-web", &['a', 'c', 'w', 'f']),
 ];
 
-/// An export of all four, for the release with this name: other bytes on top for another one.
+/// An export of all four, for the release with this name: other bytes on top for another one, and where the same one was
+/// built a second time.
 pub(crate) struct Export {
     /// What the engine would stream.
     pub(crate) archive: Vec<u8>,
-    /// Per variant: its name in the engine, its identity, its configuration.
-    pub(crate) images: Vec<(String, Digest)>,
+    /// As [`VARIANTS`].
+    pub(crate) images: Vec<Exported>,
+}
+
+/// An image as the engine knows it.
+pub(crate) struct Exported {
+    pub(crate) name: String,
+    pub(crate) id: Digest,
+    pub(crate) diff_ids: Vec<Digest>,
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 impl Export {
     /// Made once per process.
-    pub(crate) fn of(release: &str) -> Arc<Self> {
-        static MADE: Mutex<BTreeMap<String, Arc<Export>>> = Mutex::new(BTreeMap::new());
+    pub(crate) fn of(release: &str, build: u32) -> Arc<Self> {
+        static MADE: Mutex<BTreeMap<(String, u32), Arc<Export>>> = Mutex::new(BTreeMap::new());
         let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(made.entry(release.to_owned()).or_insert_with(|| Arc::new(Self::make(release))))
+        Arc::clone(made.entry((release.to_owned(), build)).or_insert_with(|| Arc::new(Self::make(release, build))))
     }
 
-    fn make(release: &str) -> Self {
+    fn make(release: &str, build: u32) -> Self {
+        let top = format!("{release}, build {build}");
         let mut archive = tar::Builder::new(Vec::new());
         let mut add = |path: &str, bytes: &[u8]| {
             let mut header = tar::Header::new_gnu();
@@ -37,7 +47,7 @@ impl Export {
             header.set_mode(0o644);
             archive.append_data(&mut header, path, bytes).expect("memory");
         };
-        let layers = ['a', 'b', 'c', 'w', 'f'].map(|name| (name, layer(name, if name == 'f' { release } else { "" })));
+        let layers = ['a', 'b', 'c', 'w', 'f'].map(|name| (name, layer(name, if name == 'f' { &top } else { "" })));
         for (name, bytes) in &layers {
             add(&format!("{name}/layer.tar"), bytes);
         }
@@ -45,17 +55,18 @@ impl Export {
         for (variant, parts) in VARIANTS {
             let diff_ids = parts.iter().filter_map(|part| layers.iter().find(|(name, _)| name == part));
             let diff_ids: Vec<_> = diff_ids.map(|(_, bytes)| Digest::of(bytes)).collect();
+            let labels = BTreeMap::from([(xtask::plan::INPUT.to_owned(), input(variant, release).to_string())]);
             let config = serde_json::json!({
                 "architecture": "amd64", "os": "linux",
-                "config": {"Labels": {xtask::plan::INPUT: input(variant, release)}},
+                "config": {"Labels": labels},
                 "rootfs": {"type": "layers", "diff_ids": diff_ids},
             });
-            let (config, image) = (config.to_string(), format!("faults:{variant}"));
-            let digest = Digest::of(&config);
-            add(&format!("{}.json", digest.hex()), config.as_bytes());
+            let (config, name) = (config.to_string(), format!("faults:{variant}"));
+            let id = Digest::of(&config);
+            add(&format!("{}.json", id.hex()), config.as_bytes());
             let layers: Vec<_> = parts.iter().map(|part| format!("{part}/layer.tar")).collect();
-            saved.push(serde_json::json!({"Config": format!("{}.json", digest.hex()), "RepoTags": [image], "Layers": layers}));
-            images.push((image, digest));
+            saved.push(serde_json::json!({"Config": format!("{}.json", id.hex()), "RepoTags": [name], "Layers": layers}));
+            images.push(Exported { name, id, diff_ids, labels });
         }
         add("manifest.json", serde_json::Value::from(saved).to_string().as_bytes());
         Self { archive: archive.into_inner().expect("memory"), images }

@@ -59,6 +59,7 @@ impl Stage {
             cache: self.folder.path().join("cache"),
             state: self.folder.path().join(format!("state-{number}")),
             release: "one".to_owned(),
+            build: Some(1),
             stamp: "2026.11.20-3f2c1ab".to_owned(),
         };
         (job, proxies)

@@ -1,7 +1,6 @@
 //! Two real registries, a release for both, and one way to publish it: the same in this process and in a child that is
 //! going to be killed.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use xtask::event::{Event, Events, Sink};
 use xtask::oci::{Platform, Repository};
 use xtask::publish::{
-    Circumstances, Delivery, Origin, PublishError, Published, Registries, ReleasePlan, Tag, TagKind, Tree, VariantRelease,
-    execute,
+    Built, Circumstances, Deciding, Delivery, Ledger, LedgerError, Means, Origin, PublishError, Published, Registries, Release,
+    ReleasePlan, Tag, TagKind, Tree, VariantRelease, execute,
 };
 use xtask::registry::{Access, Registry};
 use xtask::retry::{Clock, Policy, Sleeping};
-use xtask::store::{Blobs, Compression, Want, obtain};
+use xtask::store::{Blobs, Compression, Want};
 
-use crate::family::{Export, VARIANTS, input};
+use crate::family::{Export, Exported, VARIANTS, input};
 
 /// The destinations' names.
 pub(crate) const NAMES: [&str; 2] = ["one", "two"];
@@ -34,8 +33,10 @@ pub(crate) struct Job {
     pub(crate) cache: PathBuf,
     /// Where the ledger is.
     pub(crate) state: PathBuf,
-    /// Which release: `one`, `two`.
+    /// Which release: `one`, `two`. Each is built from something else.
     pub(crate) release: String,
+    /// Which build of it, each with other bytes; none: the engine has nothing.
+    pub(crate) build: Option<u32>,
     /// The immutable tags' end: `2026.11.20-3f2c1ab`.
     pub(crate) stamp: String,
 }
@@ -51,44 +52,73 @@ impl Job {
     /// Carries it out, with pauses that cost nothing. `events` get what happens.
     pub(crate) fn publish(&self, events: &Events) -> Ended {
         rustls::crypto::ring::default_provider().install_default().ok();
+        std::fs::create_dir_all(&self.state).expect("a folder");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let (exported, clock) = (AtomicBool::new(false), Arc::new(Hurried::default()));
         let outcome = runtime.block_on(async {
-            let release = Export::of(&self.release);
-            let blobs = Arc::new(Blobs::open(&self.cache)?);
-            let wanted: Vec<_> = release.images.iter().map(|(name, id)| Want { name: name.clone(), id: *id }).collect();
-            // What is ready early is of use to a later stage of the pipeline.
-            let (finished, _) = tokio::sync::mpsc::unbounded_channel();
-            let images = obtain(&wanted, Compression::default(), &blobs, events, finished, async |_: &[String]| {
-                exported.store(true, Ordering::Relaxed);
-                Ok::<_, std::io::Error>(&release.archive[..])
-            })
-            .await?;
             let plan = self.plan();
-            let mut registries = Registries::new();
-            for delivery in plan.variants().iter().flat_map(|release| &release.destinations) {
-                let to = &delivery.repository;
-                if !registries.contains_key(to) {
-                    let registry = Registry::with(to, false, Access::Push, None, Policy::default(), clock.clone());
-                    registries.insert(to.clone(), registry.expect("a client"));
-                }
-            }
-            execute(&plan, &images, &registries, &blobs, events).await
+            let registries = self.registries(&plan, &clock);
+            let blobs = Arc::new(Blobs::open(&self.cache)?);
+            let mut ledger = self.ledger()?;
+            let compression = Compression::default();
+            let references = plan.references();
+            let work = async {
+                let deciding =
+                    Deciding { registries: &registries, ledger: ledger.view(), blobs: &blobs, compression, force: false };
+                let release = Release::decide(plan, &deciding).await?;
+                let means = Means { registries: &registries, blobs: &blobs, compression, events };
+                let export = async |_: &[String]| {
+                    exported.store(true, Ordering::Relaxed);
+                    let build = self.build.ok_or(std::io::ErrorKind::NotFound)?;
+                    Ok::<_, std::io::Error>(std::io::Cursor::new(Export::of(&self.release, build).archive.clone()))
+                };
+                execute(&release, &means, &mut ledger, export).await
+            };
+            let outcome = work.await;
+            outcome.map_err(|error| error.remembering(ledger.view(), &references))
         });
         runtime.shutdown_timeout(Duration::from_secs(5));
         Ended { outcome, exported: exported.load(Ordering::Relaxed) }
     }
 
+    fn registries(&self, plan: &ReleasePlan, clock: &Arc<Hurried>) -> Registries {
+        let mut registries = Registries::new();
+        for delivery in plan.variants().iter().flat_map(|release| &release.destinations) {
+            let to = &delivery.repository;
+            if !registries.contains_key(to) {
+                let registry = Registry::with(to, false, Access::Push, None, Policy::default(), clock.clone());
+                registries.insert(to.clone(), registry.expect("a client"));
+            }
+        }
+        registries
+    }
+
+    /// What it remembers of this release.
+    pub(crate) fn ledger(&self) -> Result<Ledger, LedgerError> {
+        Ledger::open(&self.state, &self.release)
+    }
+
     /// What is wanted: per variant an immutable tag and a moving one, in both.
     fn plan(&self) -> ReleasePlan {
         let tag = |name: String, kind| Tag { name, kind, uses_revision: false };
-        let release = |(variant, _): &(&str, _)| VariantRelease {
+        let engine = self.build.map(|build| Export::of(&self.release, build));
+        let built = |place: usize| {
+            let Exported { name, id, diff_ids, labels } = &engine.as_ref()?.images[place];
+            Some(Built {
+                image: name.clone(),
+                want: Want { name: name.clone(), id: *id },
+                manifest: None,
+                diff_ids: diff_ids.clone(),
+                labels: labels.clone(),
+            })
+        };
+        let release = |(place, (variant, _)): (usize, &(&str, _))| VariantRelease {
             variant: variant.parse().expect("a name"),
             platform: Platform::LinuxAmd64,
-            image: format!("faults:{variant}"),
+            input: input(variant, &self.release),
+            built: built(place),
             config_digest: None,
-            annotations: BTreeMap::from([("gantry.input-digest".to_owned(), self.input(variant))]),
-            labels: BTreeMap::new(),
+            ancestors: Vec::new(),
             destinations: (0..NAMES.len())
                 .map(|number| Delivery {
                     destination: NAMES[number].to_owned(),
@@ -100,11 +130,7 @@ impl Job {
                 .collect(),
         };
         let circumstances = Circumstances { tree: Tree::Clean, allow_dirty: false };
-        ReleasePlan::new(VARIANTS.iter().map(release).collect(), circumstances).expect("nothing is forbidden")
-    }
-
-    fn input(&self, variant: &str) -> String {
-        input(variant, &self.release).to_string()
+        ReleasePlan::new(VARIANTS.iter().enumerate().map(release).collect(), circumstances).expect("nothing is forbidden")
     }
 
     /// The repository at a destination.
