@@ -83,6 +83,19 @@ impl Expected {
         expected
     }
 
+    /// The same, where immutable tags may be something else, and the moving ones are with them.
+    pub(crate) fn with(&self, fixed: BTreeMap<String, Digest>) -> Self {
+        let mut expected = self.clone();
+        for (tag, digest) in fixed {
+            let moving = expected.tags.keys().filter(|name| tag.strip_prefix(*name).is_some_and(|end| end.starts_with("-2026")));
+            let moving: Vec<_> = moving.cloned().collect();
+            for tag in moving.into_iter().chain([tag]) {
+                expected.tags.insert(tag, digest);
+            }
+        }
+        expected
+    }
+
     /// Compares what is there. `before`: where the moving tags may still point to.
     pub(crate) fn judge(&self, registries: &[Arc<LocalRegistry>; 2], job: &Job, before: Option<Digest>) -> Found {
         let mut found = Found::default();

@@ -75,3 +75,27 @@ fn an_empty_cache_that_cannot_be_written_is_told_or_does_without() {
         is_published(&stage, &job);
     }
 }
+
+/// What is wanted is written down before any tag is touched; what became of it may be lost with the disk.
+#[test]
+fn a_ledger_without_space_stops_before_the_tags_or_not_at_all() {
+    let stage = Stage::new();
+    let mut codes = std::collections::BTreeSet::new();
+    for size in ["4k", "8k", "12k", "16k"] {
+        let own = tempfile::tempdir().expect("a folder");
+        let (job, _proxies) = fresh(&stage, own.path());
+        let said = behind(&format!("mount -t tmpfs -o size={size},mode=700 tmpfs '{}'", job.state.display()), &job);
+        codes.insert(said.code);
+        if said.code == 0 {
+            is_published(&stage, &job);
+            continue;
+        }
+        assert_eq!(said.code, 6, "{size}: {}", said.text);
+        assert!(said.text.contains("ledger") && said.text.contains("No space left"), "{size}: {}", said.text);
+        let found = stage.expected.judge(&stage.registries, &job, None);
+        assert_eq!((found.wrong, found.set), (Vec::new(), 0), "{size}");
+        job.publish(&silence()).outcome.expect("there is space now");
+        is_published(&stage, &job);
+    }
+    assert!(codes.contains(&6), "{codes:?}");
+}

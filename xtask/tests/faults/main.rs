@@ -16,4 +16,5 @@ mod outage;
 mod refusal;
 mod rivals;
 mod sweep;
+mod tokens;
 mod world;

@@ -38,6 +38,42 @@ fn an_immutable_tag_with_another_digest_is_refused_and_nothing_else_moves() {
     assert_eq!(tags, 0, "no tag was written, not even with what it was");
 }
 
+#[test]
+fn a_refusal_says_what_the_ledger_has() {
+    let stage = Stage::new();
+    let (job, _proxies) = stage.job(&Course::new(&[], None));
+    job.publish(&silence()).outcome.expect("it is published");
+    let other = Job { release: "two".to_owned(), ..job.clone() };
+    let error = other.publish(&silence()).outcome.expect_err("every tag is taken");
+    assert_eq!(error.exit(), Exit::Refused, "{error}");
+    for (tag, is_immutable) in job.tags() {
+        let said = format!("the ledger says it was set to {}", stage.expected.tags[&tag]);
+        assert!(!is_immutable || error.to_string().contains(&said), "{said} in {error}");
+    }
+    let found = stage.expected.judge(&stage.registries, &job, None);
+    assert_eq!((found.wrong, found.missing), (Vec::new(), Vec::new()), "nothing has moved");
+}
+
+/// The same input, built on another machine to other bytes: what is published stays what it is.
+#[test]
+fn what_is_published_of_the_same_input_is_adopted() {
+    let stage = Stage::new();
+    let course = Course::new(&[], None);
+    let (job, _proxies) = stage.job(&course);
+    job.publish(&silence()).outcome.expect("it is published");
+    let before = course.seen().len();
+    let folder = tempfile::tempdir().expect("a folder");
+    for build in [Some(2), None] {
+        let again = Job { build, ..job.elsewhere(folder.path()) };
+        let ended = again.publish(&silence());
+        ended.outcome.expect("nothing is to be done");
+        assert!(!ended.exported, "nothing is exported");
+    }
+    assert!(!course.seen()[before..].iter().any(|seen| seen.request.starts_with("PUT ")), "nothing is sent");
+    let found = stage.expected.judge(&stage.registries, &job, None);
+    assert_eq!((found.wrong, found.missing), (Vec::new(), Vec::new()));
+}
+
 /// The tag `to` becomes what the tag `from` is, in the second registry, by hand.
 fn copy_tag(stage: &Stage, job: &Job, from: &str, to: &str) {
     let kind = "application/vnd.oci.image.manifest.v1+json";

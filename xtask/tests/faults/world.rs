@@ -93,9 +93,9 @@ impl Job {
         registries
     }
 
-    /// What it remembers of this release.
+    /// What this machine remembers of the immutable tags' release.
     pub(crate) fn ledger(&self) -> Result<Ledger, LedgerError> {
-        Ledger::open(&self.state, &self.release)
+        Ledger::open(&self.state, &self.stamp)
     }
 
     /// What is wanted: per variant an immutable tag and a moving one, in both.

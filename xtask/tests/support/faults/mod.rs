@@ -151,6 +151,35 @@ pub type Hook = Box<dyn Fn(&Seen, Moment) + Send + Sync>;
 pub struct Course {
     state: Mutex<State>,
     hook: Option<Hook>,
+    guard: Option<Mutex<Guard>>,
+}
+
+/// Tokens that are refused after a number of requests, whatever they were said to be good for.
+#[derive(Default)]
+struct Guard {
+    life: usize,
+    left: BTreeMap<String, usize>,
+}
+
+impl Guard {
+    fn admits(&mut self, destination: usize, head: &Head) -> bool {
+        let token = head.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let ours = token.starts_with(&format!("token-{destination}-"));
+        match self.left.get_mut(token).filter(|left| ours && **left > 0) {
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn token(&mut self, destination: usize) -> Answer {
+        let token = format!("token-{destination}-{}", self.left.len());
+        let text = format!(r#"{{"token":"{token}","access_token":"{token}","expires_in":300}}"#);
+        self.left.insert(token, self.life);
+        Answer::new(200, "OK", &[("Content-Type", "application/json")], &text)
+    }
 }
 
 #[derive(Default)]
@@ -167,7 +196,31 @@ impl Course {
     /// Faults by the place of a request: among all, or, where the kind wants one, among those with a body.
     pub fn new(faults: &[(usize, Kind)], hook: Option<Hook>) -> Arc<Self> {
         let (of_bodies, plan) = faults.iter().copied().partition(|(_, kind)| kind.wants_body());
-        Arc::new(Self { state: Mutex::new(State { plan, of_bodies, ..State::default() }), hook })
+        Arc::new(Self { state: Mutex::new(State { plan, of_bodies, ..State::default() }), hook, guard: None })
+    }
+
+    /// No faults, but tokens (for anybody who asks) that end after so many requests.
+    pub fn with_tokens(life: usize) -> Arc<Self> {
+        Arc::new(Self { guard: Some(Mutex::new(Guard { life, left: BTreeMap::new() })), ..Self::default() })
+    }
+
+    /// Tokens that were handed out.
+    pub fn tokens(&self) -> usize {
+        self.guard.as_ref().map_or(0, |guard| guard.lock().unwrap_or_else(PoisonError::into_inner).left.len())
+    }
+
+    /// What is answered before anything is counted or handed on: a token, or that one is needed.
+    fn before(&self, destination: usize, own: &str, head: &Head) -> Option<Answer> {
+        let mut guard = self.guard.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        if head.target().starts_with("/token") {
+            return Some(guard.token(destination));
+        }
+        if guard.admits(destination, head) {
+            return None;
+        }
+        let challenge = format!(r#"Bearer realm="http://{own}/token",service="faults",error="invalid_token""#);
+        let headers = [("WWW-Authenticate", &challenge[..]), ("Content-Type", "application/json")];
+        Some(Answer::new(401, "Unauthorized", &headers, &errors("UNAUTHORIZED")))
     }
 
     /// Every request so far, in the order in which they came.

@@ -59,6 +59,11 @@ impl Line {
         let _ = client.set_nodelay(true);
         let mut from = BufReader::new(client.try_clone()?);
         while let Some(head) = Head::read(&mut from)? {
+            if let Some(answer) = self.course.before(self.destination, &self.own, &head) {
+                pieces(&mut from, head.length(), |_| Ok(()))?;
+                send(&mut &*client, &answer)?;
+                continue;
+            }
             let (index, fault) = self.course.enter(self.destination, &head);
             self.course.tell(index, Moment::Arrived);
             if head.header("expect").is_some() {
