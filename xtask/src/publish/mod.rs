@@ -54,7 +54,7 @@ pub enum PublishError {
     #[error("the images could not be made ready")]
     Store(#[from] StoreError),
     /// Variants that are neither in the engine nor published. Nothing was sent.
-    #[error("not built as variants.toml and the Dockerfiles are now: {}", listed(variants))]
+    #[error("not built as variants.toml and the Dockerfiles are now: {}", names(variants))]
     Missing {
         /// They.
         variants: Vec<Name>,
@@ -98,6 +98,10 @@ impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "`{}`: {}", self.destination, self.error)
     }
+}
+
+fn names(variants: &[Name]) -> String {
+    variants.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn listed(items: &[impl ToString]) -> String {
