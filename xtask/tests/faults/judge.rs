@@ -131,13 +131,19 @@ impl Expected {
 
     /// Tags that were written before everything was everywhere, as the proxies saw it.
     pub(crate) fn early(&self, seen: &[Seen]) -> Vec<String> {
-        let mut there: BTreeSet<(usize, String)> = BTreeSet::new();
+        self.early_but_for(seen, &[])
+    }
+
+    /// The same where some destinations had everything before.
+    pub(crate) fn early_but_for(&self, seen: &[Seen], whole: &[usize]) -> Vec<String> {
         let mut early = Vec::new();
         let manifests: BTreeSet<_> = self.tags.values().map(ToString::to_string).collect();
+        let all = || self.blobs.iter().chain(&manifests);
+        let mut there: BTreeSet<_> = whole.iter().flat_map(|to| all().map(move |what| (*to, what.clone()))).collect();
         for request in seen {
             let fine = request.status.is_some_and(|status| status < 300);
             if let Some(tag) = request.tag() {
-                let lacking = (0..2).flat_map(|to| self.blobs.iter().chain(&manifests).map(move |what| (to, what.clone())));
+                let lacking = (0..2).flat_map(|to| all().map(move |what| (to, what.clone())));
                 let lacking: Vec<_> = lacking.filter(|what| !there.contains(what)).collect();
                 if let Some((to, what)) = lacking.first() {
                     early.push(format!("{tag} when destination {to} lacked {what}"));
@@ -206,6 +212,23 @@ pub(crate) fn earlier_release(registry: &LocalRegistry, job: &Job) -> Digest {
     Digest::of(&manifest)
 }
 
+/// Puts the release into a repository by hand, from the repository `from` of the same registry.
+pub(crate) fn copied(registry: &LocalRegistry, from: &str, job: &Job, expected: &Expected) {
+    let to = |path: &str| format!("/v2/{}/{path}", job.repository);
+    let done = |method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]| {
+        let answer = ask(&registry.address, method, path, headers, body).expect("an answer");
+        assert!(answer.head.status() < 300 && answer.head.status() != 202, "{method} {path}: {}", answer.head.line);
+        answer.body
+    };
+    for blob in &expected.blobs {
+        done("POST", &to(&format!("blobs/uploads/?mount={blob}&from={from}")), &[], b"");
+    }
+    for (tag, digest) in &expected.tags {
+        let manifest = done("GET", &format!("/v2/{from}/manifests/{digest}"), &[("Accept", MANIFEST)], b"");
+        done("PUT", &to(&format!("manifests/{tag}")), &[("Content-Type", MANIFEST)], &manifest);
+    }
+}
+
 /// A kind in words, for tables.
 pub(crate) fn words(kind: Kind) -> &'static str {
     match kind {
@@ -224,5 +247,6 @@ pub(crate) fn words(kind: Kind) -> &'static str {
         Kind::Unavailable => "503",
         Kind::CommittedTimeout => "504 after success",
         Kind::Slow => "slow",
+        Kind::Garbled => "byte changed",
     }
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use xtask::event::Events;
 use xtask::failure::Exit;
 
-use crate::judge::{Expected, earlier_release, twice, words};
+use crate::judge::{Expected, copied, earlier_release, twice, words};
 use crate::support::faults::{Course, Hook, Kind, Proxy, Seen};
 use crate::support::registry::LocalRegistry;
 use crate::world::{Job, Silence};
@@ -23,6 +23,17 @@ pub(crate) struct Stage {
     /// Requests of a publish that nothing disturbs; those of them with a body.
     pub(crate) requests: usize,
     pub(crate) bodies: usize,
+    /// A repository that has it all.
+    source: String,
+}
+
+/// What a publish finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scene {
+    /// The engine has the images, the registries an earlier release.
+    Fresh,
+    /// The first registry has the release, the second an earlier one; this machine has nothing at all.
+    Adopt,
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -32,7 +43,7 @@ impl Stage {
     pub(crate) fn new() -> Self {
         let registries = [LocalRegistry::start(None), LocalRegistry::start(None)];
         let folder = tempfile::tempdir().expect("a folder");
-        let mut stage = Self { registries, folder, expected: Expected::default(), requests: 0, bodies: 0 };
+        let mut stage = Self { registries, folder, expected: Expected::default(), requests: 0, bodies: 0, source: String::new() };
         let course = Course::new(&[], None);
         let (job, _proxies) = stage.job(&course);
         for registry in &stage.registries {
@@ -45,7 +56,28 @@ impl Stage {
         assert_eq!(stage.expected.early(&seen), Vec::<String>::new());
         stage.requests = seen.len();
         stage.bodies = seen.iter().filter(|request| request.bytes > 0).count();
+        stage.source = job.repository;
         stage
+    }
+
+    /// A place by chance for a fault of this kind.
+    fn place(&self, dice: &mut Dice, kind: Kind) -> usize {
+        dice.below(if kind.wants_body() { self.bodies } else { self.requests })
+    }
+
+    /// Every fault of one publish, or a sample of it.
+    fn faults(&self, seed: u64, each: usize) -> Vec<(usize, Kind)> {
+        let mut dice = Dice(seed);
+        let places = |kind: Kind| if kind.wants_body() { self.bodies } else { self.requests };
+        match is_all() {
+            true => Kind::ALL.into_iter().flat_map(|kind| (0..places(kind)).map(move |place| (place, kind))).collect(),
+            // Every kind equally often, at places that the seed chooses.
+            false => Kind::ALL
+                .into_iter()
+                .flat_map(|kind| std::iter::repeat_n(kind, each))
+                .map(|kind| (self.place(&mut dice, kind), kind))
+                .collect(),
+        }
     }
 
     /// A publish to fresh repositories, behind proxies.
@@ -84,16 +116,27 @@ pub(crate) struct Trial {
 }
 
 /// One publish under these faults, and, where it failed, a second one under none.
-pub(crate) fn trial(stage: &Stage, faults: &[(usize, Kind)], hook: Option<Hook>) -> Trial {
+pub(crate) fn trial(stage: &Stage, scene: Scene, faults: &[(usize, Kind)], hook: Option<Hook>) -> Trial {
     let course = Course::new(faults, hook);
     let (job, proxies) = stage.job(&course);
-    let before = stage.registries.each_ref().map(|registry| earlier_release(registry, &job))[0];
+    let own = tempfile::tempdir().expect("a folder");
+    let before = earlier_release(&stage.registries[1], &job);
+    let (job, whole, set_before): (_, &[usize], _) = match scene {
+        Scene::Fresh => {
+            earlier_release(&stage.registries[0], &job);
+            (job, &[], 0)
+        }
+        Scene::Adopt => {
+            copied(&stage.registries[0], &stage.source, &job, &stage.expected);
+            (Job { build: None, ..job.elsewhere(own.path()) }, &[0], stage.expected.tags.len())
+        }
+    };
     let mut trial = Trial::default();
     let run = |job: &Job, course: &Course, trial: &mut Trial| {
         let ended = job.publish(&silence());
         let found = stage.expected.judge(&stage.registries, job, Some(before));
         trial.wrong.extend(found.wrong);
-        trial.wrong.extend(stage.expected.early(&course.seen()));
+        trial.wrong.extend(stage.expected.early_but_for(&course.seen(), whole));
         let lie = match &ended.outcome {
             Ok(_) if !found.missing.is_empty() => Some(format!("success, but not set: {}", found.missing.join(", "))),
             Ok(published) => {
@@ -106,7 +149,9 @@ pub(crate) fn trial(stage: &Stage, faults: &[(usize, Kind)], hook: Option<Hook>)
                 (!said).then(|| format!("success with other digests: {published:?}"))
             }
             Err(error) => match error.exit() {
-                Exit::PublishUntagged if found.set > 0 => Some(format!("`nothing was tagged`, but {} are: {error}", found.set)),
+                Exit::PublishUntagged if found.set > set_before => {
+                    Some(format!("`nothing was tagged`, but {} are: {error}", found.set))
+                }
                 Exit::PublishUntagged | Exit::PublishPartly => None,
                 other => Some(format!("{other:?}: {error}")),
             },
@@ -222,28 +267,30 @@ pub(crate) fn seed() -> u64 {
 #[test]
 fn one_fault_leaves_no_wrong_tag_and_needs_no_second_run() {
     let stage = Stage::new();
-    let mut all: Vec<(usize, Kind)> = Vec::new();
-    for kind in Kind::ALL {
-        let places = if kind.wants_body() { stage.bodies } else { stage.requests };
-        all.extend((0..places).map(|place| (place, kind)));
-    }
-    let mut dice = Dice(seed());
-    if !is_all() {
-        // Every kind equally often, at places that the seed chooses.
-        let each = 3;
-        all = Kind::ALL
-            .into_iter()
-            .flat_map(|kind| std::iter::repeat_n(kind, each))
-            .map(|kind| (dice.below(if kind.wants_body() { stage.bodies } else { stage.requests }), kind))
-            .collect();
-    }
+    let all = stage.faults(seed(), 3);
+    sweep(&stage, Scene::Fresh, &all, "one fault per publish");
+}
+
+/// A lost machine: the new one has neither images nor a cache, and one registry has the release.
+#[test]
+fn one_fault_leaves_no_wrong_tag_where_a_release_is_copied_from_one_registry_to_the_other() {
+    let mut stage = Stage::new();
+    let trial = trial(&stage, Scene::Adopt, &[], None);
+    assert!(trial.first && trial.wrong.is_empty() && trial.lies.is_empty(), "{trial:?}");
+    stage.requests = trial.seen.len();
+    stage.bodies = trial.seen.iter().filter(|request| request.bytes > 0).count();
+    let all = stage.faults(seed() + 7, 2);
+    sweep(&stage, Scene::Adopt, &all, "one fault per publish that copies a release to the other registry");
+}
+
+fn sweep(stage: &Stage, scene: Scene, all: &[(usize, Kind)], title: &str) {
     let table = Mutex::new(Table::default());
     let (started, next) = (Instant::now(), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(fault) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let trial = trial(&stage, &[*fault], None);
+                    let trial = trial(stage, scene, &[*fault], None);
                     let mut table = table.lock().expect("the table");
                     table.add(words(fault.1), &[*fault], &trial);
                     if table.publishes() % 200 == 0 {
@@ -254,7 +301,7 @@ fn one_fault_leaves_no_wrong_tag_and_needs_no_second_run() {
         }
     });
     let table = table.into_inner().expect("the table");
-    report("one fault per publish", &stage, &table, started.elapsed());
+    report(title, stage, &table, started.elapsed());
     assert_eq!(table.findings, Vec::<String>::new());
 }
 
@@ -267,9 +314,9 @@ fn two_faults_leave_no_wrong_tag() {
     for _ in 0..if is_all() { 400 } else { 15 } {
         let faults = [0, 1].map(|_| {
             let kind = Kind::ALL[dice.below(Kind::ALL.len())];
-            (dice.below(if kind.wants_body() { stage.bodies } else { stage.requests }), kind)
+            (stage.place(&mut dice, kind), kind)
         });
-        let trial = trial(&stage, &faults, None);
+        let trial = trial(&stage, Scene::Fresh, &faults, None);
         table.add("two at once", &faults, &trial);
     }
     report("two faults per publish", &stage, &table, started.elapsed());

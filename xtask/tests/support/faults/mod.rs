@@ -43,11 +43,13 @@ pub enum Kind {
     CommittedTimeout,
     /// An answer that comes late, and in pieces.
     Slow,
+    /// An answer to a `GET` with one byte changed.
+    Garbled,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::DropBefore,
         Self::DropDuring,
         Self::DropAfter,
@@ -63,6 +65,7 @@ impl Kind {
         Self::Unavailable,
         Self::CommittedTimeout,
         Self::Slow,
+        Self::Garbled,
     ];
 
     /// Whether it only makes sense where the request has a body. Such faults count those requests alone.
@@ -89,7 +92,7 @@ impl Kind {
             }
             Self::Unavailable => Answer::new(503, "Service Unavailable", &[], ""),
             Self::CommittedTimeout => Answer::new(504, "Gateway Timeout", &[("Content-Type", "text/html")], "<html>504</html>"),
-            Self::DropBefore | Self::DropDuring | Self::DropAfter | Self::Truncated | Self::Slow => return None,
+            Self::DropBefore | Self::DropDuring | Self::DropAfter | Self::Truncated | Self::Slow | Self::Garbled => return None,
         })
     }
 }

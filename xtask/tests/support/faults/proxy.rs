@@ -124,7 +124,7 @@ impl Line {
             }
             _ => {}
         }
-        let Some(answer) = self.forward(from, head, index, fault == Some(Kind::DropDuring))? else {
+        let Some(mut answer) = self.forward(from, head, index, fault == Some(Kind::DropDuring))? else {
             reset(client);
             return Ok(false);
         };
@@ -139,6 +139,13 @@ impl Line {
                     length => to.write_all(&[&head[..], &body[..length / 2]].concat())?,
                 }
                 return Ok(false);
+            }
+            Some(Kind::Garbled) => {
+                let middle = answer.body.len() / 2;
+                for byte in answer.body.iter_mut().skip(middle).take(usize::from(head.method() == "GET")) {
+                    *byte ^= 1;
+                }
+                send(&mut to, &answer)?;
             }
             Some(Kind::Slow) => {
                 let bytes = [answer.head.bytes(), answer.body].concat();
