@@ -13,6 +13,7 @@ mod judge;
 mod killed;
 mod machine;
 mod outage;
+mod peers;
 mod refusal;
 mod rivals;
 mod sweep;
