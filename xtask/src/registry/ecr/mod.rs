@@ -122,6 +122,67 @@ mod tests {
         }
     }
 
+    /// An API on loopback that answers everything with this.
+    async fn answering(status: &'static str, body: String) -> EcrApi {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = vec![0; 16 << 10];
+                let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await;
+            }
+        });
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let config = aws_sdk_ecr::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http::SdkHttp::new().expect("a client"))
+            .region(Region::new("us-west-2"))
+            .endpoint_url(endpoint)
+            .credentials_provider(aws_credential_types::Credentials::new("AKIA", "canary", None, None, "test"));
+        let registry = EcrRegistry::new("271851283454", "us-west-2").expect("a registry");
+        EcrApi { client: Client::from_conf(config.build()), registry }
+    }
+
+    #[tokio::test]
+    async fn a_token_says_when_it_ends_and_is_for_its_registry_alone() {
+        let now = OffsetDateTime::now_utc().replace_nanosecond(0).expect("a time");
+        // `AWS:token`
+        let body = |at: i64| {
+            let data = format!(r#"{{"authorizationToken":"QVdTOnRva2Vu","expiresAt":{at}}}"#);
+            format!(r#"{{"authorizationData":[{data}]}}"#)
+        };
+        let end = now + time::Duration::hours(12);
+        for (at, ends) in [(end.unix_timestamp(), Some(end)), (1_420_070_400, None)] {
+            let told = answering("200 OK", body(at)).await.token("a test").await.expect("a token");
+            let credential = Credential::Basic { username: "AWS".to_owned(), password: Secret::new("token") };
+            assert_eq!(told, Identified { credential, origin: "a test".to_owned(), ends, confined: true });
+        }
+    }
+
+    #[tokio::test]
+    async fn what_aws_says_instead_of_a_token() {
+        let denied = r#"{"__type":"AccessDeniedException","message":"User: arn:aws:iam::1:user/x is not authorized"}"#;
+        let unknown = r#"{"__type":"UnrecognizedClientException","message":"The security token is invalid"}"#;
+        for (status, body, told, hint) in [
+            (
+                "400 Bad Request",
+                denied,
+                "AccessDeniedException: User: arn:aws:iam::1:user/x",
+                "has to allow it to hand out a token",
+            ),
+            ("400 Bad Request", unknown, "UnrecognizedClientException: The security", "whether AWS knows this identity"),
+            ("200 OK", r#"{"authorizationData":[]}"#, "the answer has none", ""),
+            ("200 OK", r#"{"authorizationData":[{"authorizationToken":"canary"}]}"#, "the answer has none", ""),
+            ("200 OK", "<html>canary</html>", "cannot be asked to hand out a token", ""),
+        ] {
+            let error = answering(status, body.to_owned()).await.token("a test").await.expect_err("no token");
+            let (text, found) = (error.to_string(), error.hint().unwrap_or_default());
+            assert!(text.contains(told) && found.contains(hint) && !text.contains("canary"), "{text}; {found}");
+        }
+    }
+
     #[test]
     fn which_identity_of_aws_comes_first() {
         let keys = [("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "canary"), ("AWS_PROFILE", "desk")];
