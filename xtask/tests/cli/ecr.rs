@@ -166,13 +166,13 @@ fn every_way_to_log_in_to_aws() {
         "[profile process]\ncredential_process = cat {}\n\
          [profile sso]\nsso_session = desk\nsso_account_id = {ACCOUNT}\nsso_role_name = push\n\
          [sso-session desk]\nsso_region = us-west-2\nsso_start_url = https://team.awsapps.com/start\n\
-         [profile role]\nrole_arn = arn:aws:iam::{ACCOUNT}:role/push\nsource_profile = keys\n\
+         [profile role]\nrole_arn = arn:aws:iam::123456789012:role/push\nsource_profile = keys\n\
          [profile keys]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = {CANARY}\n",
         in_home("process.json")
     );
     write(".aws/config", &config);
 
-    let (token, role) = (in_home("identity"), format!("arn:aws:iam::{ACCOUNT}:role/push"));
+    let (token, role) = (in_home("identity"), format!("arn:aws:iam::123456789012:role/push"));
     let container = format!("{double}/role");
     for (way, environment, source) in [
         ("a program of a profile", vec![("AWS_PROFILE", "process")], "AWS (profile `process`)"),

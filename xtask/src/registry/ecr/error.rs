@@ -60,7 +60,7 @@ impl EcrError {
     {
         let registry = registry.to_string();
         if let Some(inner) = error.as_service_error() {
-            let code = inner.code().unwrap_or("an error without a name").to_owned();
+            let code = inner.code().unwrap_or("the answer is not one of AWS").to_owned();
             let words = inner.message().unwrap_or_default().chars().map(|c| if c.is_control() { ' ' } else { c });
             let words: String = words.take(300).collect();
             let message = if words.is_empty() { words } else { format!(": {words}") };

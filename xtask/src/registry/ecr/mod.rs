@@ -175,7 +175,7 @@ mod tests {
             ("400 Bad Request", unknown, "UnrecognizedClientException: The security", "whether AWS knows this identity"),
             ("200 OK", r#"{"authorizationData":[]}"#, "the answer has none", ""),
             ("200 OK", r#"{"authorizationData":[{"authorizationToken":"canary"}]}"#, "the answer has none", ""),
-            ("200 OK", "<html>canary</html>", "cannot be asked to hand out a token", ""),
+            ("200 OK", "<html>canary</html>", "the answer is not one of AWS", ""),
         ] {
             let error = answering(status, body.to_owned()).await.token("a test").await.expect_err("no token");
             let (text, found) = (error.to_string(), error.hint().unwrap_or_default());
