@@ -172,7 +172,8 @@ fn every_way_to_log_in_to_aws() {
     );
     write(".aws/config", &config);
 
-    let (token, role) = (in_home("identity"), format!("arn:aws:iam::123456789012:role/push"));
+    // Of the account whose password the registry knows.
+    let (token, role) = (in_home("identity"), "arn:aws:iam::123456789012:role/push");
     let container = format!("{double}/role");
     for (way, environment, source) in [
         ("a program of a profile", vec![("AWS_PROFILE", "process")], "AWS (profile `process`)"),
@@ -180,7 +181,7 @@ fn every_way_to_log_in_to_aws() {
         ("a role of a profile", vec![("AWS_PROFILE", "role")], "AWS (profile `role`)"),
         (
             "a web identity, as in GitHub Actions",
-            vec![("AWS_WEB_IDENTITY_TOKEN_FILE", &token), ("AWS_ROLE_ARN", &role), ("AWS_ROLE_SESSION_NAME", "test")],
+            vec![("AWS_WEB_IDENTITY_TOKEN_FILE", &token), ("AWS_ROLE_ARN", role), ("AWS_ROLE_SESSION_NAME", "test")],
             "AWS (`AWS_WEB_IDENTITY_TOKEN_FILE`)",
         ),
         ("a task in ECS", vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container)], "AWS (the container's role)"),
