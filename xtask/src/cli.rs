@@ -16,6 +16,10 @@ pub struct Cli {
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub format: Format,
 
+    /// Tell every request to a registry; twice: with its headers (never one that holds a secret)
+    #[arg(short = 'v', long = "verbose", global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
     /// What to do
     #[command(subcommand)]
     pub command: Command,

@@ -30,6 +30,9 @@ pub fn run(cli: Cli) -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().ok();
     let session = Session::new(&cli);
     let console = session.console;
+    if console.verbosity() > 0 {
+        crate::registry::trace(console.events(), console.verbosity() > 1);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -32,7 +32,7 @@ impl Session {
         let manifest = found_from_below(&cli.manifest);
         let root = manifest.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         Self {
-            console: Console::new(cli.format, ci, variable("NO_COLOR").is_some()),
+            console: Console::new(cli.format, ci, variable("NO_COLOR").is_some()).verbose(cli.verbose),
             manifest,
             root,
             ci,

@@ -75,6 +75,23 @@ pub enum Event {
         /// Bytes in all, where known.
         total: Option<u64>,
     },
+    /// A request to a registry or its token server, told with `-v`.
+    Request {
+        /// `PUT`
+        method: String,
+        /// Whom it went to.
+        host: String,
+        /// What it was for, without what opens a door: no query, no session of an upload.
+        path: String,
+        /// The answer; none: there was none.
+        status: Option<u16>,
+        /// From 1.
+        attempt: u32,
+        /// Until the head of the answer.
+        milliseconds: u64,
+        /// With `-vv` those that hold no secret: `> content-length: 7` was sent, `< …` came.
+        headers: Vec<String>,
+    },
     /// Something a person should know.
     Note {
         /// The text.

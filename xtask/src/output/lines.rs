@@ -57,6 +57,11 @@ impl Sink for Lines {
                     self.print("", &format!("{what}: {}{of}", size(bytes)));
                 }
             }
+            Event::Request { .. } => {
+                for line in super::request_lines(&event) {
+                    self.print("", &line);
+                }
+            }
             Event::Note { text } => self.print("", &text),
             Event::Warning { text } => self.print("", &format!("warning: {text}")),
         }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cli::Format;
-use crate::event::Events;
+use crate::event::{Event, Events};
 
 pub use build_log::BuildLog;
 pub use failure::print_failure;
@@ -27,13 +27,26 @@ pub struct Console {
     terminal: bool,
     color: bool,
     start: Instant,
+    /// How often `-v` was given.
+    verbose: u8,
 }
 
 impl Console {
     /// `ci` is `CI=true`: no bars, whatever stderr is. `NO_COLOR` is honoured.
     pub fn new(format: Format, ci: bool, no_color: bool) -> Self {
         let terminal = std::io::stderr().is_terminal() && !ci;
-        Self { format, terminal, color: terminal && !no_color, start: Instant::now() }
+        Self { format, terminal, color: terminal && !no_color, start: Instant::now(), verbose: 0 }
+    }
+
+    /// The same, with so many `-v`: from the first on, requests are told as lines.
+    #[must_use]
+    pub fn verbose(self, verbose: u8) -> Self {
+        Self { verbose, ..self }
+    }
+
+    /// How often `-v` was given.
+    pub fn verbosity(self) -> u8 {
+        self.verbose
     }
 
     /// The format that was asked for.
@@ -55,8 +68,8 @@ impl Console {
     pub fn events(self) -> Events {
         match (self.format, self.terminal) {
             (Format::Json, _) => Arc::new(json::JsonLines),
-            (_, true) => Arc::new(progress::Bars::new(self.color)),
-            (_, false) => Arc::new(lines::Lines::since(self.start)),
+            (_, true) if self.verbose == 0 => Arc::new(progress::Bars::new(self.color)),
+            _ => Arc::new(lines::Lines::since(self.start)),
         }
     }
 
@@ -90,6 +103,15 @@ impl Console {
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
     }
+}
+
+/// A request for people: `PUT ghcr.io/v2/team/image/manifests/aws 201 in 84 ms`, then headers.
+fn request_lines(event: &Event) -> Vec<String> {
+    let Event::Request { method, host, path, status, attempt, milliseconds, headers } = event else { return Vec::new() };
+    let status = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+    let again = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
+    let line = format!("{method} {host}{path} {status} in {milliseconds} ms{again}");
+    std::iter::once(line).chain(headers.iter().map(|header| format!("  {header}"))).collect()
 }
 
 /// One line on stderr.

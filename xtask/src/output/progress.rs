@@ -87,6 +87,7 @@ impl Sink for Bars {
                     self.end(&id, None);
                 }
             }
+            Event::Request { .. } => super::request_lines(&event).iter().for_each(|line| self.say(line)),
             Event::Note { text } => self.say(&text),
             Event::Warning { text } => self.say(&format!("{} {text}", self.paint(YELLOW, "warning:"))),
         }

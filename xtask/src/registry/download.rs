@@ -115,8 +115,13 @@ impl Download {
             }
             StatusCode::PARTIAL_CONTENT if self.at > 0 => {
                 let range = response.headers().get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
-                if range.and_then(range_start).is_some_and(|start| start != self.at) {
+                let (start, total) = range.map_or((None, None), parse_range);
+                if start.is_some_and(|start| start != self.at) {
                     return Ok(Err(Trouble::Garbled { why: "another part of the blob came than was asked for".to_owned() }));
+                }
+                if total.is_some() && self.total.is_some() && total != self.total {
+                    // What was handed out came from something else, and cannot be taken back.
+                    return Err(transport.protocol(&self.what, "the blob has another size than before"));
                 }
                 self.skip = 0;
             }
@@ -171,9 +176,13 @@ fn late(patience: Duration) -> Trouble {
     Trouble::Connection { why: format!("no byte came for {patience:?}"), passing: true }
 }
 
-/// `bytes 100-199/200`
-fn range_start(range: &str) -> Option<u64> {
-    range.trim().strip_prefix("bytes")?.trim_start().split('-').next()?.parse().ok()
+/// Where a part begins, and the size of the whole: `bytes 100-199/200`.
+fn parse_range(range: &str) -> (Option<u64>, Option<u64>) {
+    let Some((part, total)) = range.trim().strip_prefix("bytes").and_then(|range| range.split_once('/')) else {
+        return (None, None);
+    };
+    let start = part.trim_start().split('-').next().and_then(|start| start.parse().ok());
+    (start, total.trim_end().parse().ok())
 }
 
 #[cfg(test)]
@@ -182,10 +191,15 @@ mod tests {
 
     #[test]
     fn ranges() {
-        for (text, start) in
-            [("bytes 100-199/200", Some(100)), ("bytes 0-0/*", Some(0)), ("bytes */200", None), ("lines 1-2/3", None), ("", None)]
-        {
-            assert_eq!(range_start(text), start, "{text}");
+        for (text, parts) in [
+            ("bytes 100-199/200", (Some(100), Some(200))),
+            ("bytes 0-0/*", (Some(0), None)),
+            ("bytes */200", (None, Some(200))),
+            ("lines 1-2/3", (None, None)),
+            ("bytes", (None, None)),
+            ("", (None, None)),
+        ] {
+            assert_eq!(parse_range(text), parts, "{text}");
         }
     }
 }

@@ -5,14 +5,15 @@
 //! [`Transport`]: super::transport::Transport
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use reqwest::{RequestBuilder, Url};
 use tokio::sync::Mutex;
 
 use super::answer::{self, Trouble, connection};
 use super::challenge::{Challenge, Token};
+use super::trace::Sent;
 use super::web::{Web, may_hold_token_server};
 use super::{Access, Credential, Identified, Identity};
 use crate::retry::{Clock, is_passing, retry_after};
@@ -250,16 +251,23 @@ impl Login {
 
     /// One request that may carry the credential. Redirects are not followed.
     async fn answered(&self, request: RequestBuilder, who: &str, clock: &dyn Clock) -> Result<answer::Answer, Trouble> {
-        let told = |trouble: Trouble| match trouble {
+        let (client, request) = request.build_split();
+        let request = request.map_err(connection)?;
+        let (method, url, nothing) = (request.method().clone(), request.url().clone(), HeaderMap::new());
+        // A token server is shown by its path, too: it is no secret, what is asked of it is.
+        let told = Sent { method: &method, url: &url, home: &url, headers: &nothing, attempt: 1, started: Instant::now() };
+        let named = |trouble: Trouble| match trouble {
             Trouble::Connection { why, passing } => Trouble::Connection { why: format!("{who}{why}"), passing },
             other => other,
         };
         let asking = async {
-            let response = request.send().await.map_err(connection)?;
+            let response = client.execute(request).await.map_err(connection)?;
             answer::collect(response, LARGEST_ANSWER).await
         };
         let late = || Trouble::Connection { why: format!("no answer within {} s", self.patience.as_secs()), passing: true };
-        let asked = tokio::time::timeout(self.patience, asking).await.unwrap_or_else(|_| Err(late())).map_err(told)?;
+        let asked = tokio::time::timeout(self.patience, asking).await.unwrap_or_else(|_| Err(late())).map_err(named);
+        told.ended(asked.as_ref().ok().map(|asked| (asked.status, &asked.headers)));
+        let asked = asked?;
         let status = asked.status;
         if is_passing(status.as_u16()) {
             let pause = asked.header(header::RETRY_AFTER).and_then(|value| retry_after(value, clock.date()));

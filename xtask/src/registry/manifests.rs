@@ -110,7 +110,12 @@ impl Registry {
         loop {
             let trouble = match self.transport.once(&ask).await {
                 Ok(answer) if answer.status.is_success() => break,
-                Ok(answer) => self.refusal(&what, &answer)?,
+                Ok(answer) => match self.refusal(&what, &answer) {
+                    Ok(trouble) => trouble,
+                    // Refused because it is there is as good as taken.
+                    Err(_) if self.manifest(&digest.to_string()).await?.is_some() => break,
+                    Err(error) => return Err(error),
+                },
                 Err(trouble) => trouble,
             };
             let answered = matches!(trouble, Trouble::Status { status: StatusCode::NOT_FOUND, .. });

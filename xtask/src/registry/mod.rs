@@ -17,6 +17,7 @@ mod helper;
 mod identity;
 mod login;
 mod manifests;
+mod trace;
 mod transport;
 mod web;
 
@@ -28,6 +29,7 @@ pub use credentials::{Choice, Credential, CredentialError, Sources};
 pub use download::BlobReader;
 pub use identity::{Asking, Configured, Fixed, Identified, Identity};
 pub use manifests::Found;
+pub use trace::trace;
 pub use transport::{Access, Patience};
 
 use crate::oci::{Digest, Reference, Repository};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -12,6 +12,7 @@ use reqwest::{Body, Response, Url};
 use super::answer::{self, Answer, Trouble, connection};
 use super::challenge::Challenge;
 use super::login::{Grant, Login};
+use super::trace::Sent;
 use super::web::{Web, may_go, same_origin};
 use super::{Identity, RegistryError, api_host};
 use crate::oci::Repository;
@@ -242,7 +243,7 @@ impl Transport {
 
     /// Sends a request and follows redirects: what reads to anywhere, what writes within the registry.
     async fn follow(&self, ask: &Ask, grant: Option<&Grant>) -> Result<Response, Trouble> {
-        ask.sent.fetch_add(1, Ordering::Relaxed);
+        let attempt = ask.sent.fetch_add(1, Ordering::Relaxed) + 1;
         let mut url = ask.url.clone();
         for _ in 0..=REDIRECTS {
             let client = self.web.client(&url).map_err(|why| Trouble::Connection { why, passing: false })?;
@@ -253,7 +254,11 @@ impl Transport {
             if let Some(grant) = grant.filter(|_| same_origin(&url, &self.base)) {
                 request = grant.authorize(request);
             }
-            let response = request.send().await.map_err(connection)?;
+            let (started, home) = (Instant::now(), &self.base);
+            let told = Sent { method: &ask.method, url: &url, home, headers: &ask.headers, attempt, started };
+            let sent = request.send().await.map_err(connection);
+            told.ended(sent.as_ref().ok().map(|response| (response.status(), response.headers())));
+            let response = sent?;
             let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
             let next = match response.status().as_u16() {
                 301 | 302 | 303 | 307 | 308 if ask.reads() => location.and_then(|location| url.join(location).ok()),
