@@ -19,5 +19,6 @@ mod pins;
 mod plan;
 mod published_parent;
 mod push;
+mod registries;
 mod secrets;
 mod usage;

@@ -2,7 +2,7 @@
 //! does not answer itself.
 
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Handle, Runtime};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
 /// What came, whole.
@@ -58,7 +59,18 @@ pub struct Front {
     /// `127.0.0.1:PORT`
     pub address: String,
     seen: Arc<Mutex<Vec<Seen>>>,
-    runtime: Option<Runtime>,
+    accepting: AbortHandle,
+}
+
+/// All of them share one, and one client: each client reads the system's certificates.
+fn shared() -> &'static (Runtime, reqwest::Client) {
+    static SHARED: OnceLock<(Runtime, reqwest::Client)> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+        (runtime.expect("a runtime"), client.expect("a client"))
+    })
 }
 
 /// The registry behind.
@@ -109,16 +121,14 @@ impl Front {
     }
 
     fn start(address: &str, tls: Option<TlsAcceptor>, say: impl Fn(&Asked, &Behind) -> Say + Send + Sync + 'static) -> Self {
-        rustls::crypto::ring::default_provider().install_default().ok();
+        let (runtime, client) = shared();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let own = listener.local_addr().expect("an address").to_string();
         listener.set_nonblocking(true).expect("a socket");
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
-        let behind = Behind { client: client.expect("a client"), address: address.to_owned(), handle: runtime.handle().clone() };
+        let behind = Behind { client: client.clone(), address: address.to_owned(), handle: runtime.handle().clone() };
         let (say, seen) = (Arc::new(say), Arc::new(Mutex::new(Vec::new())));
         let kept = Arc::clone(&seen);
-        runtime.spawn(async move {
+        let accepting = runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
             while let Ok((stream, _)) = listener.accept().await {
                 let (say, seen, behind, tls) = (Arc::clone(&say), Arc::clone(&kept), behind.clone(), tls.clone());
@@ -134,7 +144,7 @@ impl Front {
                 });
             }
         });
-        Self { address: own, seen, runtime: Some(runtime) }
+        Self { address: own, seen, accepting: accepting.abort_handle() }
     }
 
     /// What came so far.
@@ -155,9 +165,7 @@ impl Front {
 
 impl Drop for Front {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        self.accepting.abort();
     }
 }
 

@@ -2,9 +2,13 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 pub mod archives;
+pub mod ecr;
 pub mod family;
 pub mod faults;
+pub mod front;
+pub mod ghcr;
 pub mod moto;
 pub mod registry;
+pub mod secure;
 pub mod vendors;
 pub mod xtask;

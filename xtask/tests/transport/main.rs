@@ -1,17 +1,19 @@
 //! How requests to registries behave when something goes wrong, against a real `docker-registry` behind a server that
 //! makes it go wrong, and against doubles for what it cannot do.
 
-#[path = "../support/front.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod front;
+#[path = "doubles.rs"]
+mod doubles;
 #[path = "../support/registry.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod registry;
 
 mod bounds;
 mod login;
+mod quirks;
 mod reading;
 mod recovery;
+
+pub(crate) use doubles::front;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};

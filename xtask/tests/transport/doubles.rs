@@ -1,0 +1,9 @@
+//! The servers that stand for registries.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../support/ecr.rs"]
+pub mod ecr;
+#[path = "../support/front.rs"]
+pub mod front;
+#[path = "../support/ghcr.rs"]
+pub mod ghcr;
