@@ -1,5 +1,8 @@
 //! `push` to registries as they are out there: with TLS, an own CA and tokens; with GHCR's and ECR's habits.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::support::ecr::Ecr;
 use crate::support::family::TinyFamily;
 use crate::support::ghcr::Ghcr;
@@ -10,7 +13,7 @@ use crate::support::xtask::ran;
 const CANARY: &str = "canary-4Tq7";
 
 fn login(host: &str, user: &str, password: &str) -> String {
-    format!(r#""{host}":{{"username":"{user}","password":"{password}"}}"#)
+    format!(r#""{host}":{{"auth":"{}"}}"#, STANDARD.encode(format!("{user}:{password}")))
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Ecr {
                     return Say::Answer(refused);
                 }
                 state.requests += 1;
-                if state.requests % 9 == 0 {
+                if state.requests.is_multiple_of(9) {
                     state.habits.insert("rate");
                     return Say::Answer(error(429, "TOOMANYREQUESTS", "Rate exceeded"));
                 }

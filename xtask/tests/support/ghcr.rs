@@ -48,9 +48,9 @@ impl Ghcr {
             let commit = {
                 let mut state = state.lock().expect("the state");
                 state.requests += 1;
-                if state.requests % 11 == 0 {
+                if state.requests.is_multiple_of(11) {
                     state.habits.insert("page");
-                    return Say::Answer(page(if state.requests % 2 == 0 { 502 } else { 504 }));
+                    return Say::Answer(page(if state.requests.is_multiple_of(2) { 502 } else { 504 }));
                 }
                 if path == "/token" {
                     return grant(&mut state, asked, &token);
