@@ -11,6 +11,8 @@ use crate::support::registry::LocalRegistry;
 use crate::world::Job;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// What other programs may have written.
+const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
 /// What should be there in the end, as a publish that nothing disturbed has left it.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +45,7 @@ pub(crate) fn behind(
     read: &mut Read,
 ) -> Result<(Digest, BTreeSet<String>), String> {
     let get = |path: &str| {
-        let answer = ask(address, "GET", &format!("/v2/{repository}/{path}"), &[("Accept", MANIFEST)], b"");
+        let answer = ask(address, "GET", &format!("/v2/{repository}/{path}"), &[("Accept", MANIFESTS)], b"");
         let answer = answer.map_err(|error| format!("{path}: {error}"))?;
         if answer.head.status() == 200 { Ok(answer.body) } else { Err(format!("{path}: {}", answer.head.line)) }
     };

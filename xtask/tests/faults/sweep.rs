@@ -69,15 +69,17 @@ impl Stage {
     fn faults(&self, seed: u64, each: usize) -> Vec<(usize, Kind)> {
         let mut dice = Dice(seed);
         let places = |kind: Kind| if kind.wants_body() { self.bodies } else { self.requests };
-        match is_all() {
-            true => Kind::ALL.into_iter().flat_map(|kind| (0..places(kind)).map(move |place| (place, kind))).collect(),
+        if !is_all() {
             // Every kind equally often, at places that the seed chooses.
-            false => Kind::ALL
-                .into_iter()
-                .flat_map(|kind| std::iter::repeat_n(kind, each))
-                .map(|kind| (self.place(&mut dice, kind), kind))
-                .collect(),
+            let kinds = Kind::ALL.into_iter().flat_map(|kind| std::iter::repeat_n(kind, each));
+            return kinds.map(|kind| (self.place(&mut dice, kind), kind)).collect();
         }
+        let mut all: Vec<_> = Kind::ALL.into_iter().flat_map(|kind| (0..places(kind)).map(move |place| (place, kind))).collect();
+        // Shuffled: whoever stops it early has a fair sample.
+        for last in (1..all.len()).rev() {
+            all.swap(last, dice.below(last + 1));
+        }
+        all
     }
 
     /// A publish to fresh repositories, behind proxies.
@@ -287,14 +289,15 @@ fn sweep(stage: &Stage, scene: Scene, all: &[(usize, Kind)], title: &str) {
     let table = Mutex::new(Table::default());
     let (started, next) = (Instant::now(), AtomicUsize::new(0));
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        // They wait for each other's registries more than they work.
+        for _ in 0..4 {
             scope.spawn(|| {
                 while let Some(fault) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let trial = trial(stage, scene, &[*fault], None);
                     let mut table = table.lock().expect("the table");
                     table.add(words(fault.1), &[*fault], &trial);
-                    if table.publishes() % 200 == 0 {
-                        println!("{} of {}, {} findings", table.publishes(), all.len(), table.findings.len());
+                    if table.publishes().is_multiple_of(100) {
+                        println!("{} of {}\n{}\n{:?}", table.publishes(), all.len(), table.text(), table.findings);
                     }
                 }
             });
