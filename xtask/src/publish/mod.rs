@@ -141,7 +141,8 @@ impl From<PublishError> for Failure {
         const AGAIN: &str = "run the same command again: what was uploaded is not uploaded twice";
         let mut hints: Vec<String> = match &error {
             PublishError::Refused { refusals } => refusals.iter().map(Refusal::hint).collect(),
-            PublishError::Store(_) | PublishError::Missing { .. } => vec![],
+            PublishError::Store(error) => error.hint().into_iter().collect(),
+            PublishError::Missing { .. } => vec![],
             PublishError::Nowhere { .. } => vec!["build it here and push with `--force`".to_owned()],
             PublishError::Ledger(_) => vec!["make room, or name another folder with XDG_STATE_HOME".to_owned()],
             PublishError::Connect { error, .. } => error.hint().into_iter().collect(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{StoreError, diff_ids};
+use super::StoreError;
 use crate::oci::Digest;
 
 /// What was found in an export, beside its layers.
@@ -69,17 +69,6 @@ pub(super) fn image(contents: &Contents, name: &str) -> Result<Image, StoreError
     Ok(Image { config, config_digest, layers, ids: ids.into_iter().collect() })
 }
 
-/// The diff ID that some image's configuration gives to the layer at `path`.
-pub(super) fn diff_id_of(contents: &Contents, path: &str) -> Result<Option<Digest>, StoreError> {
-    for saved in saved(contents)? {
-        let place = saved.layers.iter().flatten().position(|layer| follow(contents, layer) == path);
-        if let Some(place) = place {
-            return Ok(diff_ids(&config(contents, &saved)?)?.get(place).copied());
-        }
-    }
-    Ok(None)
-}
-
 fn saved(contents: &Contents) -> Result<Vec<Saved>, StoreError> {
     let lacking = || StoreError::Format { why: "it has no `manifest.json`".to_owned() };
     let text = contents.json.get("manifest.json").ok_or_else(lacking)?;
@@ -106,11 +95,16 @@ fn identities(contents: &Contents, tree: &[u8], config: Digest, ids: &mut BTreeS
     above
 }
 
+/// The digest that a file's name is.
+pub(super) fn named(path: &str) -> Option<Digest> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    Digest::from_hex(name.strip_suffix(".json").unwrap_or(name)).ok()
+}
+
 /// A file whose name is a digest holds what the name says.
 pub(super) fn check_name(path: &str, found: Digest) -> Result<(), StoreError> {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    match Digest::from_hex(name.strip_suffix(".json").unwrap_or(name)) {
-        Ok(expected) if expected != found => {
+    match named(path) {
+        Some(expected) if expected != found => {
             Err(StoreError::Mismatch { what: format!("`{path}` in the export"), found, expected })
         }
         _ => Ok(()),

@@ -2,13 +2,15 @@
 //! index knows which uncompressed layer became which blob, so that nothing known is exported or compressed again.
 
 mod blobs;
-mod compress;
-mod intake;
+mod index;
 mod layout;
 mod manifest;
 mod obtain;
+mod pack;
 mod split;
 mod spool;
+mod trim;
+mod unpack;
 
 use std::path::PathBuf;
 
@@ -19,6 +21,7 @@ pub use blobs::Blobs;
 pub use manifest::{Manifest, image_manifest};
 pub use obtain::{Want, obtain};
 pub use split::split;
+pub use trim::{Limit, Trimmed};
 
 pub use crate::oci::Compression;
 
@@ -112,9 +115,42 @@ pub enum StoreError {
         /// As written.
         expected: Digest,
     },
+    /// A download broke off.
+    #[error("the download of {digest} broke off")]
+    Download {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No threads could be had.
+    #[error("cannot start the threads that compress layers")]
+    Threads {
+        /// Why.
+        source: std::io::Error,
+    },
     /// A worker thread ended early.
     #[error("a thread that compresses layers ended early")]
     Worker,
+}
+
+impl StoreError {
+    /// What helps, where it is known.
+    pub fn hint(&self) -> Option<String> {
+        use std::io::ErrorKind;
+        let Self::Folder { source, .. } = self else { return None };
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(
+                "make room (`cargo xtask clean --cache` removes what can be made again), or set `GANTRY_CACHE_DIR` to a folder \
+                 on a larger disk; what is in the cache already is not made again"
+                    .to_owned(),
+            ),
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+                Some("the cache lacks something and cannot be written: set `GANTRY_CACHE_DIR` to a folder that can".to_owned())
+            }
+            _ => None,
+        }
+    }
 }
 
 impl From<FolderError> for StoreError {

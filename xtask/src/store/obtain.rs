@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::io::AsyncRead;
 
-use super::{Blobs, Exported, Finished, StoreError, split};
+use super::split::{Split, split_beyond};
+use super::{Blobs, Exported, Finished, StoreError};
 use crate::event::{Event, Events, Outcome};
 use crate::oci::{Compression, Digest};
 
@@ -46,10 +47,7 @@ where
         let step = "export".to_owned();
         let started = std::time::Instant::now();
         events.emit(Event::StepStarted { step: step.clone(), title: format!("export {}", missing.join(", ")) });
-        let exported = match export(&missing).await {
-            Ok(stream) => split(stream, &missing, compression, blobs, events, &finished).await,
-            Err(error) => Err(StoreError::Engine { source: error.into() }),
-        };
+        let exported = exported(&missing, compression, blobs, events, &finished, export).await;
         let (outcome, detail) = match &exported {
             Ok(_) => (Outcome::Done, String::new()),
             Err(error) => (Outcome::Failed, error.to_string()),
@@ -62,4 +60,37 @@ where
     }
     let lacking = |want: &Want| StoreError::Missing { name: want.name.clone() };
     wanted.iter().zip(images).map(|(want, image)| image.ok_or_else(|| lacking(want))).collect()
+}
+
+/// Larger tars are taken for those of the same size that are known, until their digest tells otherwise: hashing is several
+/// times faster than compressing, and two layers of one size are rare. (Small ones are not: a program that was built anew
+/// often has its old size.)
+const GUESSED: u64 = 16 << 20;
+
+/// The images out of an export; out of another one in the rare case that something was taken for what it is not.
+async fn exported<R, E>(
+    names: &[String],
+    compression: Compression,
+    blobs: &Arc<Blobs>,
+    events: &Events,
+    finished: &Finished,
+    export: impl AsyncFn(&[String]) -> Result<R, E>,
+) -> Result<Vec<Exported>, StoreError>
+where
+    R: AsyncRead + Send + Unpin,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut known = blobs.unpacked(compression);
+    known.retain(|size| *size >= GUESSED);
+    loop {
+        let stream = export(names).await.map_err(|error| StoreError::Engine { source: error.into() })?;
+        match split_beyond(&known, stream, names, compression, blobs, events, finished).await? {
+            Split::Whole(images) => return Ok(images),
+            Split::Skipped(sizes) => {
+                let text = "a layer has the size of another one: the images are exported once more".to_owned();
+                events.emit(Event::Note { text });
+                known.retain(|size| !sizes.contains(size));
+            }
+        }
+    }
 }
