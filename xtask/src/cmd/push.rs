@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::prepare::{Locking, Prepared};
+use super::session::variable;
 use super::{Session, ecr, engine};
 use crate::build::Inventory;
 use crate::cli::Push;
@@ -19,9 +20,10 @@ use crate::publish::{
     self, Built, Choice, Circumstances, Deciding, Delivery, Ledger, Means, Origin, PublishError, Published, Release, ReleasePlan,
     Tag, TagKind, Tree, VariantRelease,
 };
-use crate::store::{Blobs, Want};
+use crate::store::{Blobs, Limit, Want};
 
 pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
+    let limit = limit()?;
     let destinations = Destinations::parse(&args.destinations)?;
     let prepared = Prepared::gather(session, &args.inputs, Locking::InMemory).await?;
     let plan = prepared.plan()?;
@@ -61,9 +63,21 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
     };
     let published = published.map_err(|error| failure(error.remembering(ledger.view(), &references), &plan))?;
     if let Some(published) = published {
+        // What cannot be looked at now is trimmed another time.
+        let trimmed = blobs.trim(limit).unwrap_or_default();
+        if trimmed.blobs > 0 {
+            let text = format!("{} layers that were not used any more left the cache ({} bytes)", trimmed.blobs, trimmed.bytes);
+            events.emit(Event::Note { text });
+        }
         session.console.result(&Versioned { schema: 1, value: &published }, &summary(&published));
     }
     Ok(())
+}
+
+/// How large the cache of layers may stay.
+fn limit() -> Result<Limit, Failure> {
+    let Some(text) = variable(Limit::VARIABLE) else { return Ok(Limit::default()) };
+    text.parse::<Limit>().map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", Limit::VARIABLE)))
 }
 
 /// What is missing is built by a command that can be named in full.
