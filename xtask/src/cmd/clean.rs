@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::failure::Failure;
 use crate::folder;
 use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
+use crate::host::setup::python;
 use crate::host::{self, HostError};
 use crate::plan;
 
@@ -65,6 +66,12 @@ pub(super) async fn run(session: &Session, args: &Clean) -> Result<(), Failure> 
         let contents = folder::cache_contents(places.cache_path()).map_err(HostError::from)?;
         removal.folders = contents.iter().map(|folder| folder.display().to_string()).collect();
     }
+    // What `setup --tests` installed beside the system.
+    let tools = python::all(&places);
+    let has_tools = args.all && tools.is_dir();
+    if has_tools {
+        removal.folders.push(tools.display().to_string());
+    }
     if args.dry_run {
         session.console.result(&removal, &removal.text());
         return Ok(());
@@ -94,6 +101,9 @@ pub(super) async fn run(session: &Session, args: &Clean) -> Result<(), Failure> 
     }
     if clears_cache {
         folder::remove_cache(places.cache_path()).map_err(HostError::from)?;
+    }
+    if has_tools {
+        python::remove(&places)?;
     }
     if removal.engine {
         let stopped = host::setup::stop_engine(&places).await?;

@@ -56,16 +56,27 @@ pub(super) fn targets(family: &Family, flags: &[String]) -> Result<Vec<Target>, 
     }
     let target = |flag: &String| {
         let wrong = |why: String| Failure::new(Exit::Usage, format!("`--destination {flag}`: {why}"));
-        let Some((name, repository)) = flag.split_once('=') else {
+        if !flag.contains('=') {
             let known = flag.parse::<Name>().ok().and_then(|name| of_file(&name));
             let names = || family.destinations.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             return known.ok_or_else(|| wrong(format!("no destination of this name; variants.toml has {}", names())));
-        };
-        let repository = repository.parse::<Repository>().map_err(|error| wrong(error.to_string()))?;
+        }
+        let (name, repository) = replacement(flag)?;
         let ecr = EcrRegistry::at(repository.registry()).map(Ecr::new);
-        Ok(Target { name: name.to_owned(), repository, insecure: false, ecr, own: true })
+        Ok(Target { name, repository, insecure: false, ecr, own: true })
     };
     flags.iter().map(target).collect()
+}
+
+/// `NAME=HOST[:PORT]/REPOSITORY`.
+///
+/// # Errors
+/// It is something else.
+pub(super) fn replacement(flag: &str) -> Result<(String, Repository), Failure> {
+    let wrong = |why: &str| Failure::new(Exit::Usage, format!("`--destination {flag}`: {why}"));
+    let (name, repository) = flag.split_once('=').ok_or_else(|| wrong("expected `NAME=HOST[:PORT]/REPOSITORY`"))?;
+    let repository = repository.parse::<Repository>().map_err(|error| wrong(&error.to_string()))?;
+    Ok((name.to_owned(), repository))
 }
 
 /// Where credentials for the family's registries stand: those that stand in for Amazon ECR are known.

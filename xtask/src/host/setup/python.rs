@@ -15,9 +15,25 @@ use crate::host::program::Call;
 /// What is installed: its server needs no more than these (`moto[server]` is three times as much).
 pub const PACKAGES: [&str; 3] = ["moto==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"];
 
+const TOOLS: &str = "test-tools";
+
+/// The folder with all that the tests have in it.
+pub fn all(places: &Places) -> PathBuf {
+    places.state_path().join(TOOLS)
+}
+
+/// Takes that folder away.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove(places: &Places) -> Result<(), HostError> {
+    let folder = all(places);
+    std::fs::remove_dir_all(&folder).map_err(HostError::io("remove", &folder))
+}
+
 /// Where it is, or will be.
 pub fn folder(places: &Places) -> PathBuf {
-    places.state_path().join("test-tools").join("moto-5.2.5")
+    all(places).join("moto-5.2.5")
 }
 
 /// The program that the tests start.
@@ -42,7 +58,7 @@ pub(super) fn commands(folder: &Path) -> [String; 2] {
 /// # Errors
 /// A program fails.
 pub(super) async fn install(folder: &Path, places: &Places, log: &Path, step: &str, events: &Events) -> Result<(), HostError> {
-    places.state_folder("test-tools")?;
+    places.state_folder(TOOLS)?;
     File::options().create(true).append(true).open(log).map_err(HostError::io("open", log))?;
     let mut make = Command::new("python3");
     make.args(["-m", "venv", "--clear"]).arg(folder);
