@@ -69,12 +69,14 @@ impl Engine {
         // Both stores are called `overlayfs` in places; only containerd's names the kind of its driver.
         let containerd_store =
             system.driver_status.iter().flatten().flatten().any(|word| word.contains("containerd.snapshotter"));
+        let beside = matches!(endpoint, Endpoint::Unix(_)) && !containerd_store && system.driver.as_deref() == Some("overlay2");
         let info = EngineInfo {
             version: answer.version,
             api_version: format!("{major}.{minor}"),
             os: answer.os,
             arch: answer.arch,
             containerd_store,
+            overlay2: system.docker_root_dir.filter(|_| beside).map(Into::into),
         };
         Ok(Self(Arc::new(Inner { endpoint: name, dialer, docker, info })))
     }

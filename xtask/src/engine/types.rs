@@ -18,6 +18,8 @@ pub struct EngineInfo {
     pub arch: String,
     /// Whether images live in containerd's store rather than in a graph driver.
     pub containerd_store: bool,
+    /// The engine's folder, where its graph driver is `overlay2` and it is reached by a socket of this machine.
+    pub overlay2: Option<PathBuf>,
 }
 
 /// An image that the engine has.

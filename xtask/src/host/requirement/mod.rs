@@ -211,7 +211,7 @@ mod tests {
 
     fn info(version: &str, api: &str, os: &str) -> Result<EngineInfo, NoEngine> {
         let (version, api_version, os) = (version.to_owned(), api.to_owned(), os.to_owned());
-        Ok(EngineInfo { version, api_version, os, arch: "amd64".into(), containerd_store: false })
+        Ok(EngineInfo { version, api_version, os, arch: "amd64".into(), containerd_store: false, overlay2: None })
     }
 
     #[test]
