@@ -28,6 +28,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import select
 import shutil
 import socket
@@ -239,7 +240,7 @@ def family_copy(folder, compression=None):
 def with_compression(folder, compression):
     if compression:
         table = folder / "variants.toml"
-        table.write_text(table.read_text().replace("\n[family]\n", f'\n[family]\ncompression = "{compression}"\n', 1))
+        table.write_text(re.sub(r'(?m)^compression = "\w+"', f'compression = "{compression}"', table.read_text()))
 
 
 def small_family(folder, variants):

@@ -9,7 +9,7 @@ use super::session::variable;
 use super::{Session, ecr, engine};
 use crate::build::Inventory;
 use crate::cli::Push;
-use crate::engine::{Engine, InspectedImage};
+use crate::engine::{Engine, HeldImage, HeldLayer, InspectedImage};
 use crate::event::Event;
 use crate::failure::{Exit, Failure};
 use crate::family::{Family, Image, Name};
@@ -20,7 +20,7 @@ use crate::publish::{
     self, Built, Choice, Circumstances, Deciding, Delivery, Ledger, Means, Origin, PublishError, Published, Release, ReleasePlan,
     Tag, TagKind, Tree, VariantRelease,
 };
-use crate::store::{Blobs, Limit, Want};
+use crate::store::{Blobs, Direct, DirectImage, DirectLayer, Limit, Want};
 
 pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
     let limit = limit()?;
@@ -43,7 +43,11 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
     let references = wanted.references();
     let mut ledger =
         Ledger::open(&places.state_folder("releases")?, &release_name(&prepared, &plan)).map_err(PublishError::Ledger)?;
-    let blobs = Arc::new(Blobs::open(&places.cache_folder("layers")?).map_err(PublishError::Store)?);
+    let blobs = Blobs::open(&places.cache_folder("layers")?).map_err(PublishError::Store)?;
+    let blobs = Arc::new(match engine.0.get() {
+        Some(engine) => blobs.beside(held(engine)),
+        None => blobs,
+    });
     let work = async {
         let registries = publish::connect(&wanted, &prepared.credentials).await?;
         let compression = prepared.family.compression;
@@ -110,6 +114,14 @@ impl OnceEngine {
     async fn get(&self) -> Result<&Engine, Failure> {
         self.0.get_or_try_init(engine::connect).await
     }
+}
+
+/// Layers that this user may read in the engine's own files are not exported.
+fn held(engine: &Engine) -> Direct {
+    let engine = engine.clone();
+    let layer = |layer: HeldLayer| DirectLayer { diff_id: layer.diff_id, open: Box::new(move || Ok(Box::new(layer.open()?))) };
+    let image = move |HeldImage { config, layers }| DirectImage { config, layers: layers.into_iter().map(layer).collect() };
+    Direct::new(move |ids| Some(engine.held(ids)?.into_iter().map(image).collect()))
 }
 
 /// A result in JSON says which shape it has.

@@ -19,6 +19,6 @@ mod wire;
 pub use client::Engine;
 pub use container::{ContainerRequest, ContainerState, Health};
 pub use endpoint::DEFAULT_SOCKET;
-pub use held::{HeldImage, HeldLayer};
 pub use error::{EngineError, NEEDED_API, NEEDED_VERSION};
+pub use held::{HeldImage, HeldLayer};
 pub use types::*;

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::index::{Index, LayerRecord, Line};
 use super::pack::Hashing;
 use super::spool::Spool;
-use super::{Exported, LayerBlob, StoreError, diff_ids};
+use super::{Direct, DirectImage, Exported, LayerBlob, StoreError, diff_ids};
 use crate::folder::{self, FolderError};
 use crate::oci::{Compression, Digest};
 
@@ -30,6 +30,7 @@ pub struct Blobs {
     index: Mutex<Index>,
     /// Per blob: whether this process knows what is in it, because it wrote or read it in full.
     checked: Mutex<HashMap<Digest, Arc<Mutex<bool>>>>,
+    direct: Option<Direct>,
 }
 
 impl Blobs {
@@ -51,7 +52,17 @@ impl Blobs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(StoreError::Folder { what: "read", path, source }),
         };
-        Ok(Self { root: root.to_owned(), index: Mutex::new(Index::read(&text)), checked: Mutex::default() })
+        Ok(Self { root: root.to_owned(), index: Mutex::new(Index::read(&text)), checked: Mutex::default(), direct: None })
+    }
+
+    /// What is not known is looked for there before an export is asked for.
+    pub fn beside(self, direct: Direct) -> Self {
+        Self { direct: Some(direct), ..self }
+    }
+
+    /// The images with these ids, where they can be read without an export.
+    pub(super) fn directly(&self, ids: &[Digest]) -> Option<Vec<DirectImage>> {
+        self.direct.as_ref()?.images(ids)
     }
 
     /// The file of a blob.

@@ -2,6 +2,7 @@
 //! index knows which uncompressed layer became which blob, so that nothing known is exported or compressed again.
 
 mod blobs;
+mod direct;
 mod index;
 mod layout;
 mod manifest;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 pub use blobs::Blobs;
+pub use direct::{Direct, DirectImage, DirectLayer, Open};
 pub use manifest::{Manifest, image_manifest};
 pub use obtain::{Want, obtain};
 pub use split::split;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::io::AsyncRead;
 
 use super::split::{Split, split_beyond};
-use super::{Blobs, Exported, Finished, StoreError};
+use super::{Blobs, Exported, Finished, StoreError, direct};
 use crate::event::{Event, Events, Outcome};
 use crate::oci::{Compression, Digest};
 
@@ -19,7 +19,7 @@ pub struct Want {
 }
 
 /// The images in the order of `wanted`. Those of which every byte is known come from the store; `export` is asked for the
-/// names of all others together (they share layers), or not at all. Every layer goes to `finished` as soon as its blob is
+/// names of all others together (they share layers), or not at all: not for those that can be read directly. Every layer goes to `finished` as soon as its blob is
 /// there: known ones at once. The channel ends with this call.
 ///
 /// # Errors
@@ -36,6 +36,7 @@ where
     R: AsyncRead + Send + Unpin,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    take_directly(wanted, compression, blobs, events, &finished).await?;
     let mut images: Vec<_> = wanted.iter().map(|want| blobs.known(&want.name, want.id, &compression)).collect();
     for layer in images.iter().flatten().flat_map(|image| &image.layers) {
         // Nobody has to listen.
@@ -92,5 +93,29 @@ where
                 known.retain(|size| !sizes.contains(size));
             }
         }
+    }
+}
+
+/// Takes in what can be read without an export. Where that does not succeed, the export is asked.
+async fn take_directly(
+    wanted: &[Want],
+    compression: Compression,
+    blobs: &Arc<Blobs>,
+    events: &Events,
+    finished: &Finished,
+) -> Result<(), StoreError> {
+    let unknown = wanted.iter().filter(|want| blobs.known(&want.name, want.id, &compression).is_none());
+    let ids: Vec<Digest> = unknown.map(|want| want.id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let Some(images) = blobs.directly(&ids) else { return Ok(()) };
+    match direct::take(images, compression, blobs, events, finished).await {
+        Err(error @ (StoreError::Export { .. } | StoreError::Mismatch { .. } | StoreError::Format { .. })) => {
+            let text = format!("the engine's files are not what was expected, so the images are exported: {error}");
+            events.emit(Event::Note { text });
+            Ok(())
+        }
+        taken => taken,
     }
 }

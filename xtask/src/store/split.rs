@@ -134,7 +134,7 @@ async fn pump(mut export: impl AsyncRead + Send + Unpin, to: mpsc::Sender<io::Re
 }
 
 /// What the export has, as far as it is known what becomes of it.
-enum Found {
+pub(super) enum Found {
     /// A layer whose blob is there.
     Done(LayerBlob),
     /// A layer that the engine held compressed, and the spool that it is in.
@@ -143,11 +143,11 @@ enum Found {
     Skipped(u64),
 }
 
-type Layers = mpsc::UnboundedReceiver<Result<(String, Found), StoreError>>;
+pub(super) type Layers = mpsc::UnboundedReceiver<Result<(String, Found), StoreError>>;
 
 /// The blobs by their paths in the export, and the sizes of layers that were skipped in vain. Those that the engine held
 /// compressed are unpacked, at most one per core at a time.
-async fn collect(
+pub(super) async fn collect(
     mut layers: Layers,
     compression: Compression,
     blobs: &Arc<Blobs>,
@@ -210,13 +210,13 @@ impl Read for Incoming {
 }
 
 /// Reads the archive: small JSON into memory, layers into blobs.
-struct Sorter {
-    blobs: Arc<Blobs>,
-    compression: Compression,
+pub(super) struct Sorter {
+    pub(super) blobs: Arc<Blobs>,
+    pub(super) compression: Compression,
     /// Sizes of uncompressed tars that are blobs already.
-    known: HashSet<u64>,
-    spool: Arc<Spool>,
-    found: mpsc::UnboundedSender<Result<(String, Found), StoreError>>,
+    pub(super) known: HashSet<u64>,
+    pub(super) spool: Arc<Spool>,
+    pub(super) found: mpsc::UnboundedSender<Result<(String, Found), StoreError>>,
 }
 
 impl Sorter {
@@ -273,7 +273,7 @@ impl Sorter {
         }
         let mut tar = Read::chain(io::Cursor::new(head), rest);
         if form == Form::Tar && (name.is_some() || !self.known.contains(&size)) {
-            return self.pack(path, size, &mut tar, packer);
+            return self.pack(path, Some(size), &mut tar, packer);
         }
         if form == Form::Tar {
             let mut hashing = Hashing::new(io::sink());
@@ -294,13 +294,13 @@ impl Sorter {
         Ok(())
     }
 
-    /// Compresses a layer while it is read. It is told when the last of its blocks is written; if it turns out to be known, that
-    /// was in vain.
-    fn pack(&self, path: String, size: u64, tar: &mut impl Read, packer: &Packer) -> Result<(), StoreError> {
+    /// Compresses a layer while it is read; checks its `size`, where that is known. It is told when the last of its blocks is
+    /// written; if it turns out to be known, that was in vain.
+    pub(super) fn pack(&self, path: String, size: Option<u64>, tar: &mut impl Read, packer: &Packer) -> Result<(), StoreError> {
         let (file_path, file) = self.spool.file()?;
         let mut packing = packer.layer(file);
         let read = read_into(tar, &mut packing).map_err(|failed| failed.at(&file_path))?;
-        whole(read, size)?;
+        whole(read, size.unwrap_or(read))?;
         let (blobs, compression) = (Arc::clone(&self.blobs), self.compression);
         let (found, spool, written) = (self.found.clone(), Arc::clone(&self.spool), file_path.clone());
         let done = move |packed: io::Result<Packed>| {

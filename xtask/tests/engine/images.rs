@@ -131,3 +131,28 @@ impl tokio::io::AsyncRead for Torn {
         std::task::Poll::Ready(Err(std::io::Error::other("the disk is gone")))
     }
 }
+
+#[test]
+fn layers_that_this_user_may_read_are_read_from_the_engines_own_files() {
+    with_engine(async |bench: &Bench| {
+        let tag = bench.busybox("held").await;
+        let image = bench.engine.inspect(&tag).await.unwrap().expect("it was loaded");
+        let id = image.image.id.parse().expect("an id");
+        let unknown = Digest::of("no image");
+        assert!(bench.engine.held(&[id, unknown]).is_none(), "all or none");
+        let Some(held) = bench.engine.held(&[id]) else {
+            // Another store, or an engine elsewhere, or somebody who may not read.
+            let driver = bench.engine.info().overlay2.as_deref();
+            let readable = driver.is_some_and(|root| std::fs::read_dir(root.join("image/overlay2/imagedb")).is_ok());
+            assert!(!readable, "{driver:?}");
+            return;
+        };
+        assert_eq!(Digest::of(&held[0].config), id);
+        let read = |layer: &xtask::engine::HeldLayer| {
+            let mut tar = Vec::new();
+            layer.open().expect("it opens").read_to_end(&mut tar).expect("it is read");
+            Digest::of(tar)
+        };
+        assert_eq!(held[0].layers.iter().map(read).collect::<Vec<_>>(), image.diff_ids);
+    });
+}

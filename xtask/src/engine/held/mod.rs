@@ -83,7 +83,11 @@ fn layer(root: &Path, diff_id: Digest, chain: Digest) -> Option<HeldLayer> {
     if diff != diff_id.to_string() || cache.is_empty() || !cache.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return None;
     }
-    let layer = HeldLayer { diff_id, description: folder.join("tar-split.json.gz"), files: root.join("overlay2").join(cache).join("diff") };
+    let layer = HeldLayer {
+        diff_id,
+        description: folder.join("tar-split.json.gz"),
+        files: root.join("overlay2").join(cache).join("diff"),
+    };
     (layer.description.is_file() && layer.files.is_dir()).then_some(layer)
 }
 

@@ -174,7 +174,10 @@ mod tests {
         for (lines, expected) in [
             (String::new(), ""),
             (header("one ") + &header("two"), "one two"),
-            (header("<") + "{\"type\":1,\"name\":\"below/abc\",\"size\":3,\"payload\":\"x\",\"position\":1}\n" + &header(">"), "<ABC>"),
+            (
+                header("<") + "{\"type\":1,\"name\":\"below/abc\",\"size\":3,\"payload\":\"x\",\"position\":1}\n" + &header(">"),
+                "<ABC>",
+            ),
             (header("<") + "{\"type\":1,\"name\":\"./below/abc\",\"size\":3,\"position\":1}\n", "<ABC"),
             (format!("{{\"type\":1,\"name_raw\":\"{raw}\",\"size\":3}}"), "ABC"),
             ("{\"type\":1,\"name\":\"below/\",\"payload\":null,\"position\":1}\n".to_owned(), ""),
