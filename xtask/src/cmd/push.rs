@@ -17,8 +17,8 @@ use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
 use crate::oci::{Digest, Repository};
 use crate::plan::{self, Plan, Step};
 use crate::publish::{
-    self, Built, Choice, Circumstances, Deciding, Delivery, Ledger, Means, Origin, PublishError, Published, Release, ReleasePlan,
-    Tag, TagKind, Tree, VariantRelease,
+    self, Built, Choice, Circumstances, Deciding, Delivery, IndexRelease, Ledger, Means, Origin, PublishError, Published,
+    PublishedIndex, PublishedTag, Release, ReleasePlan, Tag, TagKind, Tree, VariantRelease,
 };
 use crate::store::{Blobs, Direct, DirectImage, DirectLayer, Limit, Want};
 
@@ -29,7 +29,7 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
     let plan = prepared.plan()?;
     let engine = OnceEngine::default();
     let built = built(&plan, &engine).await?;
-    let wanted = release(&prepared, &plan, &built, &destinations, args.allow_dirty)?;
+    let (wanted, indexes) = release(&prepared, &plan, &built.images, &destinations, args.allow_dirty)?;
 
     let places = session.places()?;
     let events = session.console.events();
@@ -60,20 +60,23 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
         }
         let means = Means { registries: &registries, blobs: &blobs, compression, events: &events };
         let export = async |names: &[String]| engine.get().await?.export(names).await.map_err(Failure::from);
-        publish::execute(&release, &means, &mut ledger, export).await.map(Some)
+        let published = publish::execute(&release, &means, &mut ledger, export).await?;
+        let indexes = publish::complete(&indexes, &registries, &mut ledger, &events).await?;
+        Ok(Some(Pushed { schema: 1, published, indexes }))
     };
     let Some(published) = interrupt.or(work).await else {
         return Err(Failure::new(Exit::Interrupted, "interrupted; what was uploaded stays, a second run goes on from there"));
     };
-    let published = published.map_err(|error| failure(error.remembering(ledger.view(), &references), &plan))?;
-    if let Some(published) = published {
+    let published = published
+        .map_err(|error: PublishError| failure(error.remembering(ledger.view(), &references), &plan, built.unreachable))?;
+    if let Some(pushed) = published {
         // What cannot be looked at now is trimmed another time.
         let trimmed = blobs.trim(limit).unwrap_or_default();
         if trimmed.blobs > 0 {
             let text = format!("{} layers that were not used any more left the cache ({} bytes)", trimmed.blobs, trimmed.bytes);
             events.emit(Event::Note { text });
         }
-        session.console.result(&Versioned { schema: 1, value: &published }, &summary(&published));
+        session.console.result(&pushed, &summary(&pushed));
     }
     Ok(())
 }
@@ -84,10 +87,11 @@ fn limit() -> Result<Limit, Failure> {
     text.parse::<Limit>().map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", Limit::VARIABLE)))
 }
 
-/// What is missing is built by a command that can be named in full.
-fn failure(error: PublishError, plan: &Plan) -> Failure {
-    match &error {
-        PublishError::Missing { variants } => {
+/// What is missing is built by a command that can be named in full, where there is an engine to build it.
+fn failure(error: PublishError, plan: &Plan, unreachable: Option<Failure>) -> Failure {
+    match (&error, unreachable) {
+        (PublishError::Missing { .. }, Some(unreachable)) => unreachable,
+        (PublishError::Missing { variants }, None) => {
             let flags: Vec<String> = variants.iter().map(|name| format!("--variant {name}")).collect();
             let hint = format!("cargo xtask build {} --profile {}", flags.join(" "), plan.profile);
             Failure::from(error).hint(hint)
@@ -124,20 +128,30 @@ fn held(engine: &Engine) -> Direct {
     Direct::new(move |ids| Some(engine.held(ids)?.into_iter().map(image).collect()))
 }
 
-/// A result in JSON says which shape it has.
+/// The result. In JSON it says which shape it has.
 #[derive(serde::Serialize)]
-struct Versioned<T> {
+struct Pushed {
     schema: u32,
     #[serde(flatten)]
-    value: T,
+    published: Published,
+    /// Of a family of several platforms.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    indexes: Vec<PublishedIndex>,
+}
+
+/// What the engine has of the plan.
+#[derive(Default)]
+struct Here {
+    images: BTreeMap<String, InspectedImage>,
+    /// Why it could not be asked.
+    unreachable: Option<Failure>,
 }
 
 /// The finished variants in the engine, as far as they are there: what is published already needs no engine.
-async fn built(plan: &Plan, engine: &OnceEngine) -> Result<BTreeMap<String, InspectedImage>, Failure> {
+async fn built(plan: &Plan, engine: &OnceEngine) -> Result<Here, Failure> {
     let engine = match engine.get().await {
         Ok(engine) => engine,
-        // Whatever is missing is told together with the command that builds it.
-        Err(failure) if failure.exit == Exit::Missing => return Ok(BTreeMap::new()),
+        Err(failure) if failure.exit == Exit::Missing => return Ok(Here { unreachable: Some(failure), ..Here::default() }),
         Err(failure) => return Err(failure),
     };
     let inventory = Inventory::new(engine.images().await?);
@@ -150,7 +164,7 @@ async fn built(plan: &Plan, engine: &OnceEngine) -> Result<BTreeMap<String, Insp
             built.insert(variant.name.to_string(), image);
         }
     }
-    Ok(built)
+    Ok(Here { images: built, unreachable: None })
 }
 
 /// `--destination NAME=REPOSITORY`, by name.
@@ -195,13 +209,14 @@ fn release(
     built: &BTreeMap<String, InspectedImage>,
     destinations: &Destinations,
     allow_dirty: bool,
-) -> Result<ReleasePlan, Failure> {
+) -> Result<(ReleasePlan, Vec<IndexRelease>), Failure> {
     let tree = match &prepared.facts.revision {
         None => Tree::NoGit,
         Some(revision) if revision.dirty => Tree::Dirty,
         Some(_) => Tree::Clean,
     };
-    let mut releases = Vec::new();
+    let (mut releases, mut indexes) = (Vec::new(), Vec::new());
+    let platforms = &prepared.family.platforms;
     for variant in &plan.variants {
         let finished = plan.step(&variant.finished);
         let (Some(image), Some(step)) = (prepared.family.images.get(&variant.name), finished) else { continue };
@@ -214,6 +229,15 @@ fn release(
         let tag = |kind, uses_revision| move |name: &String| Tag { name: name.clone(), kind, uses_revision };
         let immutable = names.immutable.iter().map(tag(TagKind::Immutable, uses_revision));
         let tags: Vec<Tag> = immutable.chain(names.moving.iter().map(tag(TagKind::Moving, false))).collect();
+        let mut to = destinations.of(prepared, image, &tags);
+        if platforms.len() > 1 {
+            let (variant, platforms) = (variant.name.clone(), platforms.clone());
+            indexes.push(IndexRelease { variant, platforms, destinations: to.clone() });
+            for tags in to.iter_mut().map(|to| &mut to.tags) {
+                tags.retain(|tag| tag.kind == TagKind::Immutable);
+                tags.iter_mut().for_each(|tag| tag.name = publish::member_tag(&tag.name, plan.platform));
+            }
+        }
         let here = built.get(variant.name.as_str());
         let here = here.map(|found| in_engine(found, step, variant.local_tags.first())).transpose()?;
         releases.push(VariantRelease {
@@ -223,10 +247,11 @@ fn release(
             built: here,
             config_digest: None,
             ancestors: ancestors(&prepared.family, image),
-            destinations: destinations.of(prepared, image, &tags),
+            destinations: to,
         });
     }
-    ReleasePlan::new(releases, Circumstances { tree, allow_dirty }).map_err(|refusals| PublishError::Refused { refusals }.into())
+    let plan = ReleasePlan::new(releases, Circumstances { tree, allow_dirty });
+    Ok((plan.map_err(|refusals| PublishError::Refused { refusals })?, indexes))
 }
 
 /// The published images below `image`, nearest first.
@@ -249,17 +274,10 @@ fn in_engine(found: &InspectedImage, step: &Step, tag: Option<&String>) -> Resul
     })
 }
 
-fn summary(published: &Published) -> String {
+fn summary(pushed: &Pushed) -> String {
     let mut text = String::new();
-    for image in &published.images {
-        let why = match &image.choice {
-            Choice::Built => String::new(),
-            Choice::Adopted { tag, .. } => format!(", as published at {tag}"),
-            Choice::Unchanged { tag, .. } => format!(", unchanged since {tag}"),
-            Choice::Resumed { .. } => ", as it was under way".to_owned(),
-        };
-        let _ = writeln!(text, "{}  {}{why}", image.variant, image.digest);
-        for tag in image.destinations.values().flatten() {
+    let tags = |text: &mut String, tags: &mut dyn Iterator<Item = &PublishedTag>| {
+        for tag in tags {
             let state = match tag.state {
                 publish::TagState::Set => "set",
                 publish::TagState::Moved { .. } => "moved",
@@ -267,6 +285,21 @@ fn summary(published: &Published) -> String {
             };
             let _ = writeln!(text, "  {}  {state}", tag.reference);
         }
+    };
+    for image in &pushed.published.images {
+        let why = match &image.choice {
+            Choice::Built => String::new(),
+            Choice::Adopted { tag, .. } => format!(", as published at {tag}"),
+            Choice::Unchanged { tag, .. } => format!(", unchanged since {tag}"),
+            Choice::Resumed { .. } => ", as it was under way".to_owned(),
+        };
+        let _ = writeln!(text, "{}  {}{why}", image.variant, image.digest);
+        tags(&mut text, &mut image.destinations.values().flatten());
+    }
+    for index in &pushed.indexes {
+        let what = index.digest.map_or_else(|| "not yet: platforms are missing".to_owned(), |digest| digest.to_string());
+        let _ = writeln!(text, "{} (all platforms)  {what}", index.variant);
+        tags(&mut text, &mut index.tags.iter());
     }
     text
 }

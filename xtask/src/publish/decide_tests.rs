@@ -182,7 +182,7 @@ fn the_ledger_is_quoted_where_a_tag_is_taken() {
     let mut ledger = Ledger::open(folder.path(), "epic").expect("a ledger");
     let line = TagLine {
         variant: "aws".parse().expect("a name"),
-        platform: Platform::LinuxAmd64,
+        platform: Some(Platform::LinuxAmd64),
         destination: "ghcr".to_owned(),
         reference: format!("{}:aws-1", PLACES[0]),
         kind: TagKind::Immutable,

@@ -15,7 +15,7 @@ use super::ledger::{ImageLine, Ledger};
 use super::plan::{ReleasePlan, TagKind};
 use super::release::{Item, Release};
 use super::supply::Supply;
-use super::tagging::{self, Journal, PublishedTag, Target};
+use super::tagging::{self, Journal, PublishedTag, Subject, Target};
 use super::upload::{Lane, UploadError, Volume};
 use super::{Failed, PublishError, Refusal};
 use crate::event::{Event, Events, Outcome};
@@ -216,7 +216,7 @@ where
     if failures.is_empty() { Ok(Arc::unwrap_or_clone(images)) } else { Err(PublishError::Untagged { failures }) }
 }
 
-fn no_client(destination: &str) -> PublishError {
+pub(super) fn no_client(destination: &str) -> PublishError {
     let error = RegistryError::Client { registry: destination.to_owned(), why: "none was made".to_owned() };
     PublishError::Connect { destination: destination.to_owned(), error }
 }
@@ -290,7 +290,9 @@ fn targets<'a>(release: &'a Release, images: &'a [Image], registries: &'a Regist
     for (item, image) in release.items.iter().zip(images) {
         for delivery in &item.release.destinations {
             let registry = registries.get(&delivery.repository).ok_or_else(|| no_client(&delivery.destination))?;
-            targets.push(Target { item, image, delivery, registry });
+            let (variant, platform) = (&item.release.variant, Some(item.release.platform));
+            let subject = Subject { variant, platform, manifest: &image.manifest, image: Some(item.line(image)) };
+            targets.push(Target { subject, delivery, registry });
         }
     }
     Ok(targets)

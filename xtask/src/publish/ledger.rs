@@ -54,8 +54,8 @@ pub enum State {
 pub struct TagLine {
     /// The variant.
     pub variant: Name,
-    /// What it runs on.
-    pub platform: Platform,
+    /// What it runs on; none for an index.
+    pub platform: Option<Platform>,
     /// The destination's name.
     pub destination: String,
     /// Repository and tag: `ghcr.io/team/image:aws`.
@@ -278,7 +278,7 @@ mod tests {
     fn tag(reference: &str, digest: &str, state: State) -> TagLine {
         TagLine {
             variant: "aws".parse().expect("a name"),
-            platform: Platform::LinuxAmd64,
+            platform: Some(Platform::LinuxAmd64),
             destination: "ghcr".to_owned(),
             reference: reference.to_owned(),
             kind: TagKind::Moving,

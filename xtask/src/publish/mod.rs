@@ -7,6 +7,7 @@
 mod decide;
 mod execute;
 mod image;
+mod index;
 mod ledger;
 mod plan;
 mod refusal;
@@ -19,6 +20,7 @@ mod upload;
 pub use decide::Choice;
 pub use execute::{Means, Published, PublishedImage, Registries, connect, execute};
 pub use image::{Descriptor, Image};
+pub use index::{IndexRelease, PublishedIndex, complete, member_tag};
 pub use ledger::{ImageLine, Ledger, LedgerError, Remembered, State, TagLine, View};
 pub use plan::{Built, Circumstances, Delivery, Origin, ReleasePlan, Tag, TagKind, Tree, VariantRelease};
 pub use refusal::{Refusal, Wanted};

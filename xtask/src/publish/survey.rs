@@ -63,7 +63,8 @@ fn label(image: &Image, name: &str) -> Option<Digest> {
 /// A destination cannot be asked: [`PublishError::Untagged`].
 pub async fn survey(plan: &ReleasePlan, registries: &Registries, ledger: &View) -> Result<Survey, PublishError> {
     let inputs: BTreeSet<Digest> = plan.variants().iter().map(|release| release.input).collect();
-    let (tags, failures) = look(plan, registries).await;
+    let deliveries: Vec<&Delivery> = plan.variants().iter().flat_map(|release| &release.destinations).collect();
+    let (tags, failures) = look(&deliveries, registries).await;
     if !failures.is_empty() {
         return Err(PublishError::Untagged { failures });
     }
@@ -95,13 +96,22 @@ pub async fn survey(plan: &ReleasePlan, registries: &Registries, ledger: &View) 
     if failures.is_empty() { Ok(survey) } else { Err(PublishError::Untagged { failures }) }
 }
 
+/// Where the tags of these deliveries point, and nothing else.
+///
+/// # Errors
+/// As [`survey`].
+pub(super) async fn look_at(deliveries: &[&Delivery], registries: &Registries) -> Result<Survey, PublishError> {
+    let (tags, failures) = look(deliveries, registries).await;
+    let tags = tags.into_iter().map(|(reference, _, found)| (reference, found)).collect();
+    if failures.is_empty() { Ok(Survey { tags, ..Survey::default() }) } else { Err(PublishError::Untagged { failures }) }
+}
+
 type Looked<'a> = (String, &'a Repository, Option<Digest>);
 
 /// Where every tag points now.
-async fn look<'a>(plan: &'a ReleasePlan, registries: &Registries) -> (Vec<Looked<'a>>, Vec<Failed>) {
-    let deliveries = plan.variants().iter().flat_map(|release| &release.destinations);
+async fn look<'a>(deliveries: &[&'a Delivery], registries: &Registries) -> (Vec<Looked<'a>>, Vec<Failed>) {
     // Immutable tags first: where one is taken, nothing else matters.
-    let tags = deliveries.flat_map(|to| to.tags.iter().map(move |tag| (tag.kind == TagKind::Moving, to, tag)));
+    let tags = deliveries.iter().copied().flat_map(|to| to.tags.iter().map(move |tag| (tag.kind == TagKind::Moving, to, tag)));
     let mut tags: Vec<_> = tags.collect();
     tags.sort_by_key(|(moving, ..)| *moving);
     let asks = tags.into_iter().filter_map(|(_, to, tag)| Some((to, tag, registries.get(&to.repository)?)));

@@ -7,25 +7,35 @@ use std::time::Instant;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
-use super::image::Image;
-use super::ledger::{Ledger, LedgerError, State, TagLine};
+use super::ledger::{ImageLine, Ledger, LedgerError, State, TagLine};
 use super::plan::{Delivery, Tag, TagKind};
 use super::refusal::Wanted;
-use super::release::Item;
 use super::survey::Survey;
 use super::{Failed, PublishError, Refusal};
 use crate::event::{self, Event, Events};
-use crate::oci::Digest;
+use crate::family::Name;
+use crate::oci::{Digest, Platform};
 use crate::registry::{Registry, RegistryError};
+use crate::store::Manifest;
 
 /// Questions at the same time.
 const AT_ONCE: usize = 8;
 
+/// What tags are to point to.
+#[derive(Clone)]
+pub(super) struct Subject<'a> {
+    pub(super) variant: &'a Name,
+    /// None: an index.
+    pub(super) platform: Option<Platform>,
+    pub(super) manifest: &'a Manifest,
+    /// What the ledger is told of it.
+    pub(super) image: Option<ImageLine>,
+}
+
 /// One image at one destination.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Target<'a> {
-    pub(super) item: &'a Item,
-    pub(super) image: &'a Image,
+    pub(super) subject: Subject<'a>,
     pub(super) delivery: &'a Delivery,
     pub(super) registry: &'a Registry,
 }
@@ -33,12 +43,12 @@ pub(super) struct Target<'a> {
 impl Target<'_> {
     fn line(&self, tag: &Tag, state: State) -> TagLine {
         TagLine {
-            variant: self.item.release.variant.clone(),
-            platform: self.item.release.platform,
+            variant: self.subject.variant.clone(),
+            platform: self.subject.platform,
             destination: self.delivery.destination.clone(),
             reference: self.reference(tag),
             kind: tag.kind,
-            digest: self.image.manifest.digest,
+            digest: self.subject.manifest.digest,
             state,
         }
     }
@@ -87,18 +97,20 @@ pub(super) struct Journal<'a> {
     tags: BTreeMap<String, (PublishedTag, Digest)>,
     /// Whether a write got no answer: the tag may be set.
     unsure: bool,
+    /// The first immutable tag that this run has set. As long as it stays, nobody else is ahead with the same tags.
+    first: Option<(Target<'a>, String)>,
 }
 
 impl<'a> Journal<'a> {
     /// Writes down what is wanted, before any of it is done.
-    pub(super) fn open(ledger: &'a mut Ledger, targets: &[Target<'_>], events: &'a Events) -> Result<Self, LedgerError> {
-        for target in targets {
-            ledger.image(target.item.line(target.image))?;
+    pub(super) fn open(ledger: &'a mut Ledger, targets: &[Target<'a>], events: &'a Events) -> Result<Self, LedgerError> {
+        for line in targets.iter().filter_map(|target| target.subject.image.clone()) {
+            ledger.image(line)?;
         }
         for (target, tag) in tags(targets) {
             ledger.tag(target.line(tag, State::Pending))?;
         }
-        Ok(Self { ledger, events, tags: BTreeMap::new(), unsure: false })
+        Ok(Self { ledger, events, tags: BTreeMap::new(), unsure: false, first: None })
     }
 
     pub(super) fn into_tags(self) -> BTreeMap<String, PublishedTag> {
@@ -110,6 +122,18 @@ impl<'a> Journal<'a> {
         if let Err(error) = self.ledger.tag(target.line(tag, state)) {
             self.events.emit(Event::Warning { text: format!("{error}: {}", error.why()) });
         }
+    }
+
+    /// No registry compares and sets in one step. Of two publishers that both saw no tag, the one whose first tag was
+    /// written over finds out here, before it sets a second one.
+    async fn is_first(&self) -> Result<Option<Refusal>, RegistryError> {
+        let Some((target, tag)) = &self.first else { return Ok(None) };
+        let found = target.registry.digest(tag).await?;
+        if found == Some(target.subject.manifest.digest) {
+            return Ok(None);
+        }
+        let found = found.map_or_else(|| "nothing".to_owned(), |found| found.to_string());
+        Ok(Some(Refusal::Overtaken { tag: target.delivery.repository.tag(tag).to_string(), found }))
     }
 
     /// The error for what failed, by what this run has set.
@@ -135,12 +159,25 @@ fn tags<'a>(targets: &'a [Target<'a>]) -> impl Iterator<Item = (&'a Target<'a>, 
     targets.iter().flat_map(|target| target.delivery.tags.iter().map(move |tag| (target, tag)))
 }
 
+/// Refuses where an immutable tag points to something else.
+pub(super) fn refuse_taken(targets: &[Target<'_>], survey: &Survey, ledger: &Ledger) -> Result<(), PublishError> {
+    let immutable = tags(targets).filter(|(_, tag)| tag.kind == TagKind::Immutable);
+    let taken = immutable.filter_map(|(target, tag)| {
+        let found = survey.tag(target.delivery, &tag.name).filter(|found| *found != target.subject.manifest.digest)?;
+        let (reference, wanted) = (target.reference(tag), Wanted::Manifest(target.subject.manifest.digest));
+        let remembered = ledger.view().tags.get(&reference).cloned();
+        Some(Refusal::Taken { tag: reference, found, wanted, remembered })
+    });
+    let refusals: Vec<_> = taken.collect();
+    if refusals.is_empty() { Ok(()) } else { Err(PublishError::Refused { refusals }) }
+}
+
 /// Sets all tags of one kind, in the order of their references.
-pub(super) async fn set(
-    targets: &[Target<'_>],
+pub(super) async fn set<'a>(
+    targets: &'a [Target<'a>],
     kind: TagKind,
     survey: &Survey,
-    journal: &mut Journal<'_>,
+    journal: &mut Journal<'a>,
 ) -> Result<(), PublishError> {
     let wanted: BTreeMap<String, _> =
         tags(targets).filter(|(_, tag)| tag.kind == kind).map(|(target, tag)| (target.reference(tag), (target, tag))).collect();
@@ -157,16 +194,23 @@ pub(super) async fn set(
     let mut done = 0;
     for (reference, (target, tag)) in &wanted {
         let before = survey.tag(target.delivery, &tag.name);
-        let outcome = match before == Some(target.image.manifest.digest) {
+        let outcome = match before == Some(target.subject.manifest.digest) {
             true => Outcome::Done(TagState::AlreadyThere),
-            false => one(target, tag, before, journal.ledger).await,
+            false => match journal.is_first().await {
+                Ok(None) => one(target, tag, before, journal.ledger).await,
+                Ok(Some(refusal)) => Outcome::Refused(refusal),
+                Err(error) => Outcome::Failed { error, unsure: false },
+            },
         };
         let error = match outcome {
             Outcome::Done(state) => {
                 let there = state == TagState::AlreadyThere;
                 journal.note(target, tag, if there { State::AlreadyThere } else { State::Pushed });
                 let published = PublishedTag { reference: reference.clone(), kind, state };
-                journal.tags.insert(reference.clone(), (published, target.image.manifest.digest));
+                journal.tags.insert(reference.clone(), (published, target.subject.manifest.digest));
+                if !there && kind == TagKind::Immutable && journal.first.is_none() {
+                    journal.first = Some((target.clone(), tag.name.clone()));
+                }
                 done += u32::from(!there);
                 continue;
             }
@@ -189,7 +233,7 @@ pub(super) async fn set(
 }
 
 async fn one(target: &Target<'_>, tag: &Tag, before: Option<Digest>, ledger: &Ledger) -> Outcome {
-    let manifest = &target.image.manifest;
+    let manifest = target.subject.manifest;
     // Somebody else may have published since the release began.
     let now = match target.registry.digest(&tag.name).await {
         Ok(now) => now,
@@ -238,7 +282,7 @@ pub(super) async fn check(targets: &[Target<'_>], journal: &Journal<'_>) -> Resu
     let asks: Vec<_> = asks.collect();
     let mut failures = Vec::new();
     for (target, tag, found) in stream::iter(asks).buffered(AT_ONCE).collect::<Vec<_>>().await {
-        let sent = target.image.manifest.digest;
+        let sent = target.subject.manifest.digest;
         match found {
             Ok(Some(found)) if found == sent => {}
             Ok(found) => {

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod export;
+mod index;
 mod release;
 mod support;
 
