@@ -209,7 +209,7 @@ pub(super) async fn set<'a>(
                 let published = PublishedTag { reference: reference.clone(), kind, state };
                 journal.tags.insert(reference.clone(), (published, target.subject.manifest.digest));
                 if !there && kind == TagKind::Immutable && journal.first.is_none() {
-                    journal.first = Some((target.clone(), tag.name.clone()));
+                    journal.first = Some(((*target).clone(), tag.name.clone()));
                 }
                 done += u32::from(!there);
                 continue;
