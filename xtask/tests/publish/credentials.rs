@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use xtask::failure::{Exit, Failure};
 use xtask::registry::{Access, Registry, RegistryError, Sources};
 use xtask::retry::{Policy, SystemClock};
@@ -21,7 +22,8 @@ fn a_refused_credential_is_told_by_its_source_and_not_by_itself() {
     let events = Trigger::never();
     let push =
         |sources: &Sources| runtime(async { machine.publish(&plan, &hasty(&plan, sources).await, &events.events()).await });
-    let env = format!(r#"{{"auths":{{"{}":{{"username":"gantry","password":"{CANARY}"}}}}}}"#, registry.address);
+    let auth = base64::engine::general_purpose::STANDARD.encode(format!("gantry:{CANARY}"));
+    let env = format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, registry.address);
     let wrong = Sources::gather(|name| (name == "DOCKER_AUTH_CONFIG").then(|| env.clone())).expect("sources");
     let none = Sources::default();
     for (sources, told) in
@@ -32,7 +34,7 @@ fn a_refused_credential_is_told_by_its_source_and_not_by_itself() {
         assert!(error.to_string().contains(told), "{error}");
         let debugged = format!("{error:?}");
         let everything = format!("{debugged} {:?} {:?}", Failure::from(error), events.seen());
-        assert!(!everything.contains(CANARY), "{everything}");
+        assert!(!everything.contains(CANARY) && !everything.contains(&auth), "{everything}");
     }
 
     // A helper has the right one.
