@@ -92,8 +92,12 @@ impl Packer {
             };
             threads.push(std::thread::Builder::new().name("compress".to_owned()).spawn(work)?);
         }
-        // One that is being filled and one that waits beside those that are being compressed.
-        (0..workers + 2).for_each(|_| drop(back.send(Vec::new())));
+        // One that is being filled beside those that are being compressed; and one that waits, where it is small.
+        let spare = match compression {
+            Compression::Gzip { .. } => 2,
+            Compression::Zstd { .. } => 1,
+        };
+        (0..workers + spare).for_each(|_| drop(back.send(Vec::new())));
         Ok(Self { compression, jobs: Some(jobs), free, threads })
     }
 
@@ -300,16 +304,24 @@ impl Compressor {
         let (size, packed) = match self {
             Self::Gzip(compressor, packed) => {
                 let bound = compressor.gzip_compress_bound(block.len());
-                packed.resize(bound.max(packed.len()), 0);
+                make_room(packed, bound);
                 (compressor.gzip_compress(block, packed).map_err(io::Error::other)?, packed)
             }
             Self::Zstd(compressor, packed) => {
                 let bound = zstd::zstd_safe::compress_bound(block.len());
-                packed.resize(bound.max(packed.len()), 0);
+                make_room(packed, bound);
                 (compressor.compress_to_buffer(block, &mut packed[..])?, packed)
             }
         };
         Ok(packed.get(..size).unwrap_or_default())
+    }
+}
+
+/// Makes it at least `bound` long. Most blocks become much smaller: what is not written to costs no memory, as long as it is
+/// not filled with zeros here.
+fn make_room(packed: &mut Vec<u8>, bound: usize) {
+    if packed.len() < bound {
+        *packed = vec![0; bound];
     }
 }
 
