@@ -76,7 +76,13 @@ fn survey(tags: &[(usize, &str, &Image, &str)]) -> Survey {
     for (place, tag, image, input) in tags {
         let digest = image.manifest.digest;
         survey.tags.insert(repository(*place).tag(*tag).to_string(), Some(digest));
-        let found = Found { image: Some((*image).clone()), input: Some(Digest::of(input)), holders: [repository(*place)].into() };
+        let manifest = image.manifest.bytes.clone();
+        let found = Found {
+            manifest,
+            image: Some((*image).clone()),
+            input: Some(Digest::of(input)),
+            holders: [repository(*place)].into(),
+        };
         survey.found.insert(digest, found);
     }
     survey

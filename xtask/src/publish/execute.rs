@@ -14,6 +14,7 @@ use super::image::{Descriptor, Image, annotations};
 use super::ledger::{ImageLine, Ledger};
 use super::plan::{ReleasePlan, TagKind};
 use super::release::{Item, Release};
+use super::seed;
 use super::supply::Supply;
 use super::tagging::{self, Journal, PublishedTag, Subject, Target};
 use super::upload::{Lane, UploadError, Volume};
@@ -246,6 +247,8 @@ where
         .filter(|item| item.image.is_none())
         .filter_map(|item| Some((item, item.release.built.as_ref()?)))
         .collect();
+    let layers = unknown.iter().flat_map(|(_, built)| built.diff_ids.iter().copied());
+    seed::seed(&release.survey, layers.collect(), means).await;
     let wants: Vec<Want> = unknown.iter().map(|(_, built)| built.want.clone()).collect();
     let (finished, mut layers) = mpsc::unbounded_channel::<LayerBlob>();
     let obtaining = async {

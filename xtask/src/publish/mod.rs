@@ -12,6 +12,7 @@ mod ledger;
 mod plan;
 mod refusal;
 mod release;
+mod seed;
 mod supply;
 mod survey;
 mod tagging;

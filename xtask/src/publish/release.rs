@@ -1,7 +1,7 @@
 //! A release that is decided: which image each variant is, what is missing where, where every tag points now and where it
 //! will. This value is shown by a dry run, and carried out otherwise.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write as _};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -96,18 +96,21 @@ impl Release {
 
     /// Looks for every known blob at every destination.
     async fn look_for_blobs(&mut self, registries: &Registries) -> Result<(), PublishError> {
-        let mut wanted: BTreeMap<&Repository, (String, BTreeSet<Digest>)> = BTreeMap::new();
+        let mut wanted: BTreeMap<&Repository, (String, BTreeMap<Digest, u64>)> = BTreeMap::new();
         for (item, delivery) in self.deliveries() {
-            let entry = wanted.entry(&delivery.repository).or_insert_with(|| (delivery.destination.clone(), BTreeSet::new()));
+            let entry = wanted.entry(&delivery.repository).or_insert_with(|| (delivery.destination.clone(), BTreeMap::new()));
             if self.holds(delivery, item) {
                 continue;
             }
-            entry.1.extend(item.image.iter().flat_map(Image::blobs).map(|blob| blob.digest));
+            entry.1.extend(item.image.iter().flat_map(Image::blobs).map(|blob| (blob.digest, blob.size)));
         }
         let asks = wanted.into_iter().filter_map(|(repository, (destination, digests))| {
             let registry = registries.get(repository)?;
             Some(async move {
-                let one = async |digest| Ok::<_, crate::registry::RegistryError>((digest, registry.has_blob(digest).await?));
+                let one = async |(digest, size)| {
+                    let found = registry.blob_size(digest).await?;
+                    Ok::<_, crate::registry::RegistryError>((digest, found == Some(size)))
+                };
                 let found = stream::iter(digests).map(one).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await;
                 (repository.clone(), destination, found)
             })

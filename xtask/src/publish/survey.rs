@@ -32,6 +32,8 @@ pub struct Survey {
 /// A manifest that was found.
 #[derive(Debug, Clone)]
 pub struct Found {
+    /// Its bytes.
+    pub manifest: Bytes,
     /// The image, where it was built from an input of this release.
     pub image: Option<Image>,
     /// Of what it was built, as its manifest says.
@@ -147,7 +149,7 @@ async fn read(
                     Some(config) => image(registry, manifest.bytes.clone(), config).await.map_err(failed)?,
                     None => None,
                 };
-                found = Some(Found { image, input, holders: BTreeSet::from([repository.clone()]) });
+                found = Some(Found { manifest: manifest.bytes, image, input, holders: BTreeSet::from([repository.clone()]) });
             }
             Some(found) => drop(found.holders.insert(repository.clone())),
         }
@@ -156,7 +158,7 @@ async fn read(
 }
 
 /// The image, if it is one that could be adopted.
-async fn image(registry: &Registry, manifest: Bytes, config: &Descriptor) -> Result<Option<Image>, RegistryError> {
+pub(super) async fn image(registry: &Registry, manifest: Bytes, config: &Descriptor) -> Result<Option<Image>, RegistryError> {
     let Some(config) = configuration(registry, config).await? else { return Ok(None) };
     Ok(Image::published(manifest, config).ok())
 }

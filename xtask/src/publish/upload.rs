@@ -62,11 +62,12 @@ impl Lane<'_> {
         queue
             .filter(move |blob| std::future::ready(seen.insert(blob.digest)))
             .map(|blob| async move {
-                if !self.missing.contains(&blob.digest) && self.registry.has_blob(blob.digest).await? {
+                if !self.missing.contains(&blob.digest) && self.registry.blob_size(blob.digest).await? == Some(blob.size) {
                     return Ok(Volume { there: 1, ..Volume::default() });
                 }
                 let blob = supply.blob(&blob).await?;
                 self.send(&blob, events).await?;
+                self.verify(&blob).await?;
                 Ok::<_, UploadError>(Volume { sent: 1, bytes: blob.size, there: 0 })
             })
             .buffer_unordered(AT_ONCE)
@@ -74,6 +75,18 @@ impl Lane<'_> {
                 Ok(Volume { sent: a.sent + b.sent, bytes: a.bytes + b.bytes, there: a.there + b.there })
             })
             .await
+    }
+
+    /// A registry that had a damaged blob of this digest may keep it, and say that it took ours.
+    async fn verify(&self, blob: &Blob) -> Result<(), RegistryError> {
+        match self.registry.blob_size(blob.digest).await? {
+            Some(size) if size == blob.size => Ok(()),
+            found => Err(RegistryError::ReadBack {
+                reference: self.registry.repository().digest(blob.digest).to_string(),
+                found: found.map_or_else(|| "nothing".to_owned(), |size| format!("{size} of its {} bytes", blob.size)),
+                sent: blob.digest,
+            }),
+        }
     }
 
     /// Writes the manifests by their digests and reads them back.

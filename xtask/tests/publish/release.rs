@@ -230,6 +230,38 @@ fn a_registry_that_dies_leaves_nothing_tagged_or_says_what_is() {
     }
 }
 
+/// A runner of a CI service knows nothing: which blob a layer became, it learns from what is published.
+#[test]
+fn a_new_machine_learns_layers_from_what_is_published() {
+    let registry = LocalRegistry::start(None);
+    let one = LocalImage::build("one");
+    let other = LocalImage::build_on(&one.name, "other");
+    let push = |image: &LocalImage, events: &Arc<Trigger>| {
+        let plan = plan(vec![("aws", image, vec![delivery("a", registry.repository(), &["moves aws"])])]);
+        let machine = Machine::new();
+        runtime(async { machine.publish(&plan, &hasty(&plan, &Sources::default()).await, &events.events()).await })
+    };
+    push(&one, &Trigger::never()).expect("it is published");
+    let events = Trigger::never();
+    push(&other, &events).expect("it is published");
+    let learned = events.ended("learn").expect("it looked");
+    assert!(
+        learned.starts_with("Done: 2 layers taken as they are published (") && learned.ends_with(", 1 not known"),
+        "{learned}"
+    );
+    assert!(
+        events.ended("push a").expect("pushed").starts_with("Done: 2 blobs sent "),
+        "{events:?}",
+        events = events.ended("push a")
+    );
+
+    // What the registry has damaged teaches nothing. It keeps what it has of that digest, so nothing may be tagged.
+    registry.garble(|size| size > 100_000);
+    let error = push(&one, &Trigger::never()).expect_err("the registry is damaged");
+    assert_eq!(error.exit(), Exit::PublishUntagged);
+    assert!(error.to_string().contains("reads back as"), "{error}");
+}
+
 #[test]
 fn a_damaged_blob_does_not_leave_the_machine() {
     let (a, b) = (LocalRegistry::start(None), LocalRegistry::start(None));

@@ -72,6 +72,18 @@ impl LocalRegistry {
         }
     }
 
+    /// Shortens every blob whose size is such: what a broken disk does.
+    pub fn garble(&self, is: impl Fn(u64) -> bool) {
+        let blobs = run("find", &[&self.folder.path().join("data").display().to_string(), "-path", "*/blobs/*", "-name", "data"]);
+        for blob in blobs.lines() {
+            let file = fs::OpenOptions::new().write(true).open(blob).expect("a blob");
+            let size = file.metadata().expect("a blob").len();
+            if is(size) {
+                file.set_len(size / 2).expect("it is shortened");
+            }
+        }
+    }
+
     /// A repository in it.
     pub fn repository(&self) -> Repository {
         format!("{}/team/image", self.address).parse().expect("a repository")
