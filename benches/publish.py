@@ -16,7 +16,7 @@ entrypoint  another entrypoint (one byte more) is built, then pushed: seconds an
 growth      a family of 4, 16 and 64 variants on a small base: first push, and again.
 modern      on the engine that `tests/modern-engine.sh up DIR` starts (containerd store), which is given the images of this
             machine: `cargo xtask push` with gzip, `docker buildx bake --push` of a file whose targets are `FROM` these images,
-            both registries as outputs, and `docker push` to both (which sends layers as they were loaded: not compressed).
+            both registries as outputs; once `docker push` to both (which sends layers as they were loaded: not compressed).
 
 CPU seconds are the client's, the engine's (with containerd, where that is another process) and the registries', which no
 tool can help. Memory is the peak of the client process. Needs root for --modern, and docker-registry, skopeo, git.
@@ -31,6 +31,7 @@ import pathlib
 import re
 import select
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -380,6 +381,10 @@ class Bench:
         finally:
             for name, image in before.items():
                 run("docker", "tag", image, name)
+            finished = tuple(f"gantry.invalid/stage/{variant}.finished:" for variant in VARIANTS)
+            listed = run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}").splitlines()
+            for name in [name for name in listed if name.startswith(finished) and name not in before]:
+                run("docker", "rmi", name)
             run("docker", "rmi", *kept.values())
 
     def growth(self):
@@ -407,7 +412,7 @@ class Bench:
         engine = Engine(place)
         buildx = place / "root/usr/libexec/docker/cli-plugins/docker-buildx"
         plan = json.loads(run(self.xtask, "--format", "json", "plan", "--all", "--profile", "offline"))
-        steps = {step["image"]: step for step in plan["steps"]}
+        steps = {step["image"]: step for step in plan["steps"] if "image" in step}
         stages = [steps[f"{variant}.finished"]["stage"] for variant in VARIANTS]
         there = run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", env=engine.environment).splitlines()
         if not set(stages) <= set(there):
@@ -415,9 +420,10 @@ class Bench:
             run("docker", "load", stdin=saving.stdout, env=engine.environment)
             saving.wait()
         for at in range(self.options.rounds):
-            turns = [lambda: self.modern_gantry(engine), lambda: self.bake(engine, buildx, at), lambda: self.docker("modern", engine)]
-            for turn in turns[at % 3:] + turns[: at % 3]:  # fmt: skip
+            turns = [lambda: self.modern_gantry(engine), lambda: self.bake(engine, buildx, at)]
+            for turn in turns[at % 2:] + turns[: at % 2]:  # fmt: skip
                 turn()
+        self.docker("modern", engine)
 
     def modern_gantry(self, engine):
         with self.registries() as registries:
@@ -448,6 +454,8 @@ class Bench:
             sample = measure([command], engine, registries, environment)
             sample.size = registries[0].compressed(VARIANTS)
             self.results.add("modern", "buildx bake --push", sample)
+            tags = [tag for target in targets.values() for tag in target["tags"]]
+            subprocess.run(["docker", "rmi", *tags], capture_output=True, env=engine.environment)
 
 
 def main():
@@ -467,6 +475,8 @@ def main():
         run("cargo", "build", "--quiet", "-p", "xtask")
         options.xtask = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug/xtask"
     start = time.monotonic()
+    # A run that is ended takes its registries and tags with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     with tempfile.TemporaryDirectory(prefix="gantry-bench-") as folder:
         bench = Bench(options, pathlib.Path(folder))
         try:

@@ -2,11 +2,12 @@
 # A current Docker Engine (28, containerd image store) beside the host's own, from Debian's packages, and Gantry's tests on it.
 #   tests/modern-engine.sh up DIR      makes what is missing under DIR, starts the engine, prints DOCKER_HOST
 #   tests/modern-engine.sh test DIR    the suites that talk to an engine, on this one
+#   tests/modern-engine.sh exec DIR …  runs a client of that suite (crane, skopeo) on the host's network
 #   tests/modern-engine.sh down DIR    stops it and takes its network down (DIR stays, for a quick next start)
 # It has a root file system, network namespace, data and socket of its own (DIR/run/docker.sock) and touches nothing of the
 # host's engine. Registries on the host's loopback are reached as on its own. Needs root, mmdebstrap, iproute2, iptables.
 set -euo pipefail
-verb=${1:?up, test or down} DIR=$(realpath -m "${2:?a folder}") ns=gantry-engine link=gantryeng
+verb=${1:?up, test, exec or down} DIR=$(realpath -m "${2:?a folder}") ns=gantry-engine link=gantryeng
 ROOT=$DIR/root
 export DIR ROOT
 
@@ -24,12 +25,13 @@ inside() { # a mount namespace whose root is the suite's file system; "$@" runs 
 answers() { curl -sf --unix-socket "$DIR/run/docker.sock" http://engine/_ping >/dev/null 2>&1; }
 
 up() {
-  if [ ! -e "$ROOT/.complete" ]; then
+  # The mark is of these packages: with other ones it is made anew.
+  if [ ! -e "$ROOT/.complete-2" ]; then
     rm -rf "$ROOT"
     mkdir -p "$DIR"
     mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
-      --include=docker.io,docker-cli,docker-buildx,containerd,runc,iptables,iproute2,ca-certificates forky "$ROOT" >&2
-    touch "$ROOT/.complete"
+      --include=docker.io,docker-cli,docker-buildx,containerd,runc,iptables,iproute2,ca-certificates,crane,skopeo forky "$ROOT" >&2
+    touch "$ROOT/.complete-2"
   fi
   answers && return
   mkdir -p "$ROOT/etc/docker" "$DIR/run"
@@ -80,6 +82,10 @@ test)
   cd "$(dirname "$0")/.."
   DOCKER_HOST=unix://$DIR/run/docker.sock cargo test -p xtask --no-fail-fast --test engine --test cli --test publish
   ;;
+exec)
+  shift 2
+  inside "$@"
+  ;;
 down)
   pid=$(cat "$DIR/run/dockerd.pid" 2>/dev/null || echo) # the engine writes it itself; there is no process namespace between
   if [ -n "$pid" ] && grep -qz dockerd "/proc/$pid/cmdline" 2>/dev/null; then
@@ -99,7 +105,7 @@ down)
   fi
   ;;
 *)
-  echo "modern-engine: up, test or down, not '$verb'" >&2
+  echo "modern-engine: up, test, exec or down, not '$verb'" >&2
   exit 2
   ;;
 esac
