@@ -71,10 +71,10 @@ pub async fn survey(plan: &ReleasePlan, registries: &Registries, ledger: &View) 
         return Err(PublishError::Untagged { failures });
     }
     let mut survey = Survey::default();
-    let mut holders: BTreeMap<Digest, BTreeSet<&Repository>> = BTreeMap::new();
+    let mut holders: BTreeMap<Digest, Holders<'_>> = BTreeMap::new();
     for (reference, repository, found) in tags {
         if let Some(digest) = found {
-            holders.entry(digest).or_default().insert(repository);
+            holders.entry(digest).or_default().insert(repository, true);
         }
         survey.tags.insert(reference, found);
     }
@@ -82,7 +82,10 @@ pub async fn survey(plan: &ReleasePlan, registries: &Registries, ledger: &View) 
     for release in plan.variants().iter().filter(|release| release.built.is_none()) {
         let key = (release.variant.clone(), release.platform);
         if let Some(line) = ledger.images.get(&key).filter(|line| line.input == release.input) {
-            holders.entry(line.digest).or_default().extend(release.destinations.iter().map(|to| &to.repository));
+            let holders = holders.entry(line.digest).or_default();
+            for to in &release.destinations {
+                holders.entry(&to.repository).or_insert(false);
+            }
         }
     }
     let reads = holders.into_iter().map(|(digest, holders)| read(digest, holders, registries, &inputs));
@@ -128,15 +131,18 @@ async fn look<'a>(deliveries: &[&'a Delivery], registries: &Registries) -> (Vec<
     (looked, failures)
 }
 
+/// Where a manifest may be, and whether a tag points to it there.
+type Holders<'a> = BTreeMap<&'a Repository, bool>;
+
 /// Reads one manifest, and its configuration if the release could do with the image. None: it went away meanwhile.
 async fn read(
     digest: Digest,
-    holders: BTreeSet<&Repository>,
+    holders: Holders<'_>,
     registries: &Registries,
     inputs: &BTreeSet<Digest>,
 ) -> Result<Option<(Digest, Found)>, (Repository, RegistryError)> {
     let mut found = None;
-    for repository in holders {
+    for (repository, tagged) in holders {
         let Some(registry) = registries.get(repository) else { continue };
         let failed = |error| (repository.clone(), error);
         match &mut found {
@@ -151,7 +157,11 @@ async fn read(
                 };
                 found = Some(Found { manifest: manifest.bytes, image, input, holders: BTreeSet::from([repository.clone()]) });
             }
-            Some(found) => drop(found.holders.insert(repository.clone())),
+            Some(found) => {
+                if tagged || registry.digest(&digest.to_string()).await.map_err(failed)?.is_some() {
+                    found.holders.insert(repository.clone());
+                }
+            }
         }
     }
     Ok(found.map(|found| (digest, found)))

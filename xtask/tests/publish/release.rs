@@ -126,6 +126,29 @@ fn what_another_machine_has_begun_is_adopted_and_copied() {
     }
 }
 
+/// A registry may have forgotten what nobody tagged (lifecycle rules do that), or be new: that it holds an image is looked at.
+#[test]
+fn what_was_under_way_is_copied_to_where_it_is_missing() {
+    let mut registries = [LocalRegistry::start(None), LocalRegistry::start(None)];
+    // The one that holds it is asked first.
+    registries.sort_by_key(|registry| registry.repository());
+    let [holds, lacks] = registries;
+    let (machine, image) = (Machine::new(), LocalImage::build("one"));
+    let push = |tag: &str, to: &[&LocalRegistry]| {
+        let to = to.iter().map(|to| delivery(&to.address, to.repository(), &[tag])).collect();
+        let plan = plan(vec![("aws", &image, to)]);
+        let events = Trigger::never().events();
+        runtime(async { machine.publish(&plan, &hasty(&plan, &Sources::default()).await, &events).await })
+    };
+    let first = push("once aws-1", &[&holds]).expect("it is published").images[0].digest;
+    image.remove();
+    let published = push("once aws-2", &[&holds, &lacks]).expect("it is published");
+    assert_eq!(published.images[0].choice, Choice::Resumed { digest: first });
+    for registry in [&holds, &lacks] {
+        assert_eq!(registry.skopeo("aws-2", None), Some(first), "{}", registry.address);
+    }
+}
+
 #[test]
 fn what_is_published_of_the_same_input_keeps_its_digest() {
     let registry = LocalRegistry::start(None);
