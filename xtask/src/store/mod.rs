@@ -3,6 +3,7 @@
 
 mod blobs;
 mod direct;
+mod incoming;
 mod index;
 mod layout;
 mod manifest;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::io::AsyncRead;
 
+use super::incoming::{PATIENCE, stalled};
 use super::split::{Split, split_beyond};
 use super::{Blobs, Exported, Finished, StoreError, direct};
 use crate::event::{Event, Events, Outcome};
@@ -84,7 +85,9 @@ where
     let mut known = blobs.unpacked(compression);
     known.retain(|size| *size >= GUESSED);
     loop {
-        let stream = export(names).await.map_err(|error| StoreError::Engine { source: error.into() })?;
+        let asked = tokio::time::timeout(PATIENCE, export(names)).await;
+        let asked = asked.map_err(|_| StoreError::Engine { source: stalled(PATIENCE).into() })?;
+        let stream = asked.map_err(|error| StoreError::Engine { source: error.into() })?;
         match split_beyond(&known, stream, names, compression, blobs, events, finished).await? {
             Split::Whole(images) => return Ok(images),
             Split::Skipped(sizes) => {

@@ -7,19 +7,20 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use bytes::Bytes;
+use tokio::io::AsyncRead;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::blobs::CHUNK;
+use super::incoming::{Incoming, PATIENCE, pump};
 use super::index::{LayerRecord, Maker};
 use super::layout::{self, Contents};
 use super::pack::{Hashing, Packed, Packer};
 use super::spool::Spool;
 use super::unpack::{self, Form, Held};
 use super::{Blobs, Exported, Finished, LayerBlob, StoreError, diff_ids};
-use crate::event::{Event, Events};
+use crate::event::Events;
 use crate::oci::Compression;
 
 /// No manifest and no configuration is larger.
@@ -69,10 +70,10 @@ pub(super) async fn split_beyond(
     let sorter = Sorter { blobs: Arc::clone(blobs), compression, known: known.clone(), spool, found };
     let parser = tokio::task::spawn_blocking(move || {
         let packer = Packer::start(compression).map_err(|source| StoreError::Threads { source })?;
-        sorter.parse(Incoming { chunks: incoming, current: Bytes::new() }, &packer)
+        sorter.parse(Incoming::new(incoming), &packer)
     });
     let pump = async {
-        pump(export, bytes, events).await;
+        pump(export, bytes, events, PATIENCE).await;
         Ok(())
     };
     let parsed = async { parser.await.map_err(|_| StoreError::Worker)? };
@@ -104,33 +105,6 @@ fn assemble(name: &str, contents: &Contents, layers: &HashMap<String, LayerBlob>
     let layers = layers.collect::<Result<_, _>>()?;
     blobs.remember_image(&image.config, image.config_digest, &image.ids)?;
     Ok(Exported { name: name.to_owned(), config: image.config, config_digest: image.config_digest, layers })
-}
-
-/// From the engine to the parser. A parser that ends early says why itself.
-async fn pump(mut export: impl AsyncRead + Send + Unpin, to: mpsc::Sender<io::Result<Bytes>>, events: &Events) {
-    let (mut total, mut told) = (0_u64, 0_u64);
-    let tell = |bytes, total| {
-        events.emit(Event::Transfer { id: "export".to_owned(), what: "export from the engine".to_owned(), bytes, total });
-    };
-    loop {
-        let mut chunk = BytesMut::with_capacity(CHUNK);
-        match export.read_buf(&mut chunk).await {
-            Ok(0) => break,
-            Ok(read) => total += read as u64,
-            Err(error) => {
-                let _ = to.send(Err(error)).await;
-                return;
-            }
-        }
-        if to.send(Ok(chunk.freeze())).await.is_err() {
-            return;
-        }
-        if total - told >= 4 << 20 {
-            told = total;
-            tell(total, None);
-        }
-    }
-    tell(total, Some(total));
 }
 
 /// What the export has, as far as it is known what becomes of it.
@@ -187,26 +161,6 @@ pub(super) async fn collect(
         done.insert(path, blob);
     }
     Ok((done, skipped))
-}
-
-/// The chunks as a blocking reader. It ends where the sender is dropped.
-struct Incoming {
-    chunks: mpsc::Receiver<io::Result<Bytes>>,
-    current: Bytes,
-}
-
-impl Read for Incoming {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() {
-            match self.chunks.blocking_recv() {
-                Some(chunk) => self.current = chunk?,
-                None => return Ok(0),
-            }
-        }
-        let take = self.current.len().min(buffer.len());
-        self.current.copy_to_slice(&mut buffer[..take]);
-        Ok(take)
-    }
 }
 
 /// Reads the archive: small JSON into memory, layers into blobs.
