@@ -267,7 +267,7 @@ async fn one(target: &Target<'_>, tag: &Tag, before: Option<Digest>, ledger: &Le
         Err(error) => {
             let unsure = match &error {
                 // A page that came with a success says nothing about the tag either.
-                RegistryError::Unreachable { .. } | RegistryError::Protocol { .. } => true,
+                RegistryError::Unreachable { .. } | RegistryError::Protocol { .. } | RegistryError::Unsure { .. } => true,
                 RegistryError::Status { status, .. } => crate::retry::is_passing(*status),
                 _ => false,
             };

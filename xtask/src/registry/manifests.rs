@@ -145,7 +145,12 @@ impl Registry {
         let digest = Digest::of(bytes);
         let what = format!("set the tag `{tag}`");
         let ask = putting(self.transport.ask(Method::PUT, &format!("manifests/{tag}"))?, bytes, media_type);
-        let mut attempts = self.transport.attempts();
+        let (mut attempts, mut lost) = (self.transport.attempts(), false);
+        // What cannot be looked at after an answer was lost may be set.
+        let known = |error: RegistryError, lost: bool| match lost {
+            true => RegistryError::Unsure { reference: self.repository.tag(tag).to_string(), error: Box::new(error) },
+            false => error,
+        };
         loop {
             let (trouble, refused) = match self.transport.once(&ask).await {
                 Ok(answer) if answer.status.is_success() && answer.digest().is_none_or(|found| found == digest) => break,
@@ -157,15 +162,16 @@ impl Registry {
                 },
                 Err(denied @ Trouble::Denied { .. }) => (denied, None),
                 Err(trouble) => {
-                    self.transport.wait(&mut attempts, trouble, &what).await?;
+                    let before = std::mem::replace(&mut lost, true);
+                    self.transport.wait(&mut attempts, trouble, &what).await.map_err(|error| known(error, before))?;
                     (Trouble::Stale { why: String::new() }, None)
                 }
             };
             if let Trouble::Denied { .. } = trouble {
-                self.transport.wait(&mut attempts, trouble, &what).await?;
+                self.transport.wait(&mut attempts, trouble, &what).await.map_err(|error| known(error, lost))?;
                 continue;
             }
-            let now = self.digest(tag).await?;
+            let now = self.digest(tag).await.map_err(|error| known(error, lost))?;
             if now == Some(digest) {
                 break;
             }

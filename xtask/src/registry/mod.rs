@@ -113,6 +113,14 @@ pub enum RegistryError {
         /// Where it was to point.
         wanted: Digest,
     },
+    /// A request that sets a tag got no answer, and then the registry does not say where the tag points.
+    #[error("`{reference}` may be set or not: {error}")]
+    Unsure {
+        /// The tag in full.
+        reference: String,
+        /// Why it cannot be looked at.
+        error: Box<RegistryError>,
+    },
     /// It does not follow the specification.
     #[error("`{registry}` does not follow the OCI specification when asked to {what}: {why}")]
     Protocol {
@@ -147,7 +155,9 @@ pub enum RegistryError {
 impl RegistryError {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
+        const AGAIN: &str = "run the same command again: what was uploaded is not uploaded twice";
         match self {
+            Self::Unsure { error, .. } => error.hint(),
             Self::Denied { registry, .. } => {
                 Some(format!("`docker login {registry}`, or check that this identity may push to the repository"))
             }
@@ -156,7 +166,11 @@ impl RegistryError {
             Self::Credential(CredentialError::Helper { program, .. }) => {
                 Some(format!("is `{program}` installed and on the PATH? docker's `config.json` names it"))
             }
-            Self::Unreachable { .. } => Some("run the same command again: what was uploaded is not uploaded twice".to_owned()),
+            Self::Unreachable { .. } => Some(AGAIN.to_owned()),
+            Self::Status { status, .. } if crate::retry::is_passing(*status) => Some(AGAIN.to_owned()),
+            Self::Status { .. } | Self::Protocol { .. } | Self::ReadBack { .. } => {
+                Some(format!("{AGAIN}; `-vv` shows what the registry is asked and answers"))
+            }
             _ => None,
         }
     }

@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::Method;
 use xtask::event::Event;
 use xtask::failure::{Exit, Failure};
 use xtask::oci::Reference;
 use xtask::publish::{Choice, PublishError, ReleasePlan, TagState, connect};
 use xtask::registry::{Sources, digest_of};
 
+use crate::support::front::{self, Front, Say};
 use crate::support::{LocalImage, LocalRegistry, Trigger, docker_config, run};
 use crate::{CANARY, Machine, delivery, hasty, plan, runtime, states};
 
@@ -283,6 +286,32 @@ fn a_new_machine_learns_layers_from_what_is_published() {
     let error = push(&one, &Trigger::never()).expect_err("the registry is damaged");
     assert_eq!(error.exit(), Exit::PublishUntagged);
     assert!(error.to_string().contains("reads back as"), "{error}");
+}
+
+/// The tag is set, but the answer is lost; and then the registry lets nobody in any more.
+#[test]
+fn a_tag_that_may_be_set_is_never_nothing() {
+    let real = LocalRegistry::start(None);
+    let image = LocalImage::build("one");
+    let closed = AtomicBool::new(false);
+    let front = Front::before(&real.address, move |asked, behind| {
+        if closed.load(Ordering::SeqCst) {
+            return Say::Answer(front::error(403, "DENIED", "not any more"));
+        }
+        let answer = behind.answer(asked);
+        if asked.method() == Method::PUT && asked.uri().path().ends_with("/manifests/aws-1") {
+            closed.store(true, Ordering::SeqCst);
+            return Say::Drop;
+        }
+        Say::Answer(answer)
+    });
+    let repository = format!("{}/team/image", front.address).parse().expect("a repository");
+    let plan = plan(vec![("aws", &image, vec![delivery("a", repository, &["once aws-1"])])]);
+    let events = Trigger::never().events();
+    let push = async { Machine::new().publish(&plan, &hasty(&plan, &Sources::default()).await, &events).await };
+    let error = runtime(push).expect_err("nobody is let in");
+    assert!(real.skopeo("aws-1", None).is_some(), "{error}");
+    assert_eq!(error.exit(), Exit::PublishPartly, "{error}");
 }
 
 #[test]

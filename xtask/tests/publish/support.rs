@@ -13,6 +13,9 @@ use xtask::oci::Digest;
 use xtask::publish::Built;
 use xtask::store::Want;
 
+#[path = "../support/front.rs"]
+#[allow(dead_code, unreachable_pub)]
+pub(crate) mod front;
 #[path = "../support/registry.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod registry;
