@@ -61,7 +61,8 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
         let means = Means { registries: &registries, blobs: &blobs, compression, events: &events };
         let export = async |names: &[String]| engine.get().await?.export(names).await.map_err(Failure::from);
         let published = publish::execute(&release, &means, &mut ledger, export).await?;
-        let indexes = publish::complete(&indexes, &registries, &mut ledger, &events).await?;
+        let indexes = publish::complete(&indexes, &registries, &mut ledger, &events).await;
+        let indexes = indexes.map_err(|error| error.after(&published))?;
         Ok(Some(Pushed { schema: 1, published, indexes }))
     };
     let Some(published) = interrupt.or(work).await else {

@@ -128,6 +128,21 @@ impl PublishError {
         }
     }
 
+    /// The same where it comes after `published`: what that has set is set.
+    #[must_use]
+    pub fn after(self, published: &Published) -> Self {
+        let Self::Untagged { failures } = self else { return self };
+        let tags = published.images.iter().flat_map(|image| {
+            let set = image.destinations.values().flatten().filter(|tag| tag.state != TagState::AlreadyThere);
+            set.map(|tag| format!("{}@{}", tag.reference, image.digest))
+        });
+        let tags: Vec<String> = tags.collect();
+        match tags.is_empty() {
+            true => Self::Untagged { failures },
+            false => Self::Partly { tags, failures, refusals: Vec::new() },
+        }
+    }
+
     /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {

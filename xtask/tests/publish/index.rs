@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use xtask::event::Event;
-use xtask::oci::Platform;
+use xtask::failure::Exit;
+use xtask::oci::{Platform, Repository};
 use xtask::publish::{
     Circumstances, Delivery, IndexRelease, PublishError, PublishedIndex, ReleasePlan, TagState, Tree, VariantRelease, complete,
     member_tag,
 };
 use xtask::registry::Sources;
 
+use crate::support::front::{self, Front, Say};
 use crate::support::{LocalImage, LocalRegistry, Trigger, run};
 use crate::{Machine, delivery, hasty, runtime};
 
@@ -19,11 +21,6 @@ const PLATFORMS: [Platform; 2] = [Platform::LinuxAmd64, Platform::LinuxArm64];
 struct Places(Arc<LocalRegistry>, Arc<LocalRegistry>);
 
 impl Places {
-    fn deliveries(&self, tags: &[&str]) -> Vec<Delivery> {
-        vec![delivery("a", self.0.repository(), tags), delivery("b", self.1.repository(), tags)]
-    }
-
-    /// What `push` does on a machine of this platform.
     fn push(
         &self,
         machine: &Machine,
@@ -31,27 +28,42 @@ impl Places {
         platform: Platform,
         events: &Arc<Trigger>,
     ) -> Result<PublishedIndex, PublishError> {
-        let variant = || "aws".parse().expect("a name");
-        let release = VariantRelease {
-            variant: variant(),
-            platform,
-            input: image.input,
-            built: image.built(),
-            config_digest: None,
-            ancestors: Vec::new(),
-            destinations: self.deliveries(&[&format!("once {}", member_tag("aws-1", platform))]),
-        };
-        let plan = ReleasePlan::new(vec![release], Circumstances { tree: Tree::Clean, allow_dirty: false });
-        let plan = plan.expect("nothing is forbidden");
-        let destinations = self.deliveries(&["once aws-1", "moves aws"]);
-        let index = IndexRelease { variant: variant(), platforms: PLATFORMS.to_vec(), destinations };
-        runtime(async {
-            let registries = hasty(&plan, &Sources::default()).await;
-            machine.publish(&plan, &registries, &events.events()).await?;
-            let mut ledger = machine.ledger();
-            Ok(complete(&[index], &registries, &mut ledger, &events.events()).await?.remove(0))
-        })
+        push([self.0.repository(), self.1.repository()], machine, image, platform, events)
     }
+}
+
+/// What `push` does on a machine of this platform.
+fn push(
+    to: [Repository; 2],
+    machine: &Machine,
+    image: &LocalImage,
+    platform: Platform,
+    events: &Arc<Trigger>,
+) -> Result<PublishedIndex, PublishError> {
+    let deliveries = |tags: &[&str]| -> Vec<Delivery> {
+        to.iter().zip(["a", "b"]).map(|(to, name)| delivery(name, to.clone(), tags)).collect()
+    };
+    let variant = || "aws".parse().expect("a name");
+    let release = VariantRelease {
+        variant: variant(),
+        platform,
+        input: image.input,
+        built: image.built(),
+        config_digest: None,
+        ancestors: Vec::new(),
+        destinations: deliveries(&[&format!("once {}", member_tag("aws-1", platform))]),
+    };
+    let plan = ReleasePlan::new(vec![release], Circumstances { tree: Tree::Clean, allow_dirty: false });
+    let plan = plan.expect("nothing is forbidden");
+    let destinations = deliveries(&["once aws-1", "moves aws"]);
+    let index = IndexRelease { variant: variant(), platforms: PLATFORMS.to_vec(), destinations };
+    runtime(async {
+        let registries = hasty(&plan, &Sources::default()).await;
+        let published = machine.publish(&plan, &registries, &events.events()).await?;
+        let mut ledger = machine.ledger();
+        let completed = complete(&[index], &registries, &mut ledger, &events.events()).await;
+        Ok(completed.map_err(|error| error.after(&published))?.remove(0))
+    })
 }
 
 #[test]
@@ -105,4 +117,26 @@ fn an_index_under_an_immutable_tag_stays() {
     let PublishError::Refused { refusals } = &error else { panic!("{error}") };
     assert!(refusals[0].to_string().contains("aws-1` is immutable and is "), "{error}");
     assert_eq!(places.0.tags(), ["aws-1-amd64", "aws-1-arm64"], "nothing else was set");
+}
+
+#[test]
+fn an_index_that_cannot_be_made_does_not_hide_that_tags_were_set() {
+    let (a, b) = (LocalRegistry::start(None), LocalRegistry::start(None));
+    let image = LocalImage::build("one");
+    let machine = Machine::new();
+    // The other platform's tag is asked for when the index is to be made, and not before.
+    let front = Front::before(&b.address, |asked, behind| match asked.uri().path().ends_with("/manifests/aws-1-amd64") {
+        true => Say::Answer(front::error(403, "DENIED", "not this one")),
+        false => Say::Answer(behind.answer(asked)),
+    });
+    let behind_it = format!("{}/team/image", front.address).parse().expect("a repository");
+    push([a.repository(), b.repository()], &machine, &image, Platform::LinuxAmd64, &Trigger::never()).expect("published");
+    let to = || [a.repository(), Repository::clone(&behind_it)];
+    let error = push(to(), &machine, &image, Platform::LinuxArm64, &Trigger::never()).expect_err("it cannot be asked");
+    assert_eq!(error.exit(), Exit::PublishPartly, "{error}");
+    let PublishError::Partly { tags, .. } = &error else { panic!("{error}") };
+    assert!(tags.iter().all(|tag| tag.contains(":aws-1-arm64@sha256:")) && tags.len() == 2, "{tags:?}");
+    // Once more: now nothing is set.
+    let error = push(to(), &machine, &image, Platform::LinuxArm64, &Trigger::never()).expect_err("it cannot be asked");
+    assert_eq!(error.exit(), Exit::PublishUntagged, "{error}");
 }
