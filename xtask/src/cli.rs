@@ -28,7 +28,7 @@ pub struct Cli {
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 unexpected, 2 usage or invalid file, 3 something needed is missing, 4 a build failed,
 5 smoke failed, 6 publishing failed and nothing was tagged, 7 publishing failed and some tags moved,
-8 refused by policy, 10 --check found something to do, 130 interrupted.";
+8 refused by policy, 10 --check found something to do or verify a difference, 130 interrupted.";
 
 /// How results and progress are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -62,6 +62,10 @@ pub enum Command {
     Build(Build),
     /// Publish what is built
     Push(Push),
+    /// Compare what all destinations hold, with each other and with the ledger
+    Verify(Verify),
+    /// Move tags to an image that is published already, in all destinations: a rollback, a repair
+    Promote(Promote),
     /// Run the whole test suite, with what it needs
     Test(Test),
 }
@@ -165,6 +169,49 @@ pub struct Push {
     #[arg(long)]
     pub force: bool,
     /// Print what would be sent and tagged, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// A variant, by name or glob; may be given more than once (default: all)
+    #[arg(long = "variant", value_name = "NAME")]
+    pub variants: Vec<String>,
+    /// Every variant
+    #[arg(long, conflicts_with = "variants")]
+    pub all: bool,
+    /// A destination instead of all: NAME, or NAME=HOST[:PORT]/REPOSITORY; may be given more than once
+    #[arg(long = "destination", value_name = "NAME[=REPOSITORY]")]
+    pub destinations: Vec<String>,
+    /// A tag instead of the moving ones and those of the newest release; may be given more than once
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Read every blob and unpack every layer, instead of asking whether they are there
+    #[arg(long)]
+    pub deep: bool,
+}
+
+/// `promote`
+#[derive(Debug, Args)]
+pub struct Promote {
+    /// The image: a tag or a digest
+    #[arg(value_name = "REFERENCE")]
+    pub reference: String,
+    /// The variant that the image is to be (its label says which it is)
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// A tag to set instead of the variant's moving ones; may be given more than once
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// A destination instead of all: NAME, or NAME=HOST[:PORT]/REPOSITORY; may be given more than once
+    #[arg(long = "destination", value_name = "NAME[=REPOSITORY]")]
+    pub destinations: Vec<String>,
+    /// Where REFERENCE is looked up, instead of in the destinations
+    #[arg(long, value_name = "NAME[=REPOSITORY]")]
+    pub from: Option<String>,
+    /// Print what would be sent and moved, and do nothing
     #[arg(long)]
     pub dry_run: bool,
 }

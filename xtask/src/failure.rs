@@ -25,7 +25,7 @@ pub enum Exit {
     PublishPartly = 7,
     /// Refused by a policy: immutable tag, digest mismatch, omitted component.
     Refused = 8,
-    /// `--check` found something to do.
+    /// `--check` found something to do, or `verify` a difference.
     CheckFound = 10,
     /// Interrupted.
     Interrupted = 130,

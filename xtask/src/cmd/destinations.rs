@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::failure::{Exit, Failure};
-use crate::family::{Ecr, Family, Name};
+use crate::family::{Ecr, Family, Name, Published};
 use crate::oci::{EcrRegistry, Repository};
+use crate::publish::{Delivery, Origin, Tag};
 use crate::registry::{CredentialError, Sources};
 
 /// A repository that is published to.
@@ -21,6 +22,22 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Whether a variant goes there.
+    pub(super) fn takes(&self, published: &Published) -> bool {
+        self.own || published.destinations.iter().any(|name| name.as_str() == self.name)
+    }
+
+    /// These tags, there.
+    pub(super) fn delivery(&self, tags: Vec<Tag>) -> Delivery {
+        Delivery {
+            destination: self.name.clone(),
+            repository: self.repository.clone(),
+            insecure: self.insecure,
+            origin: if self.own { Origin::CommandLine } else { Origin::File },
+            tags,
+        }
+    }
+
     /// How the command line names it.
     pub(super) fn flag(&self) -> String {
         if self.own { format!("{}={}", self.name, self.repository) } else { self.name.clone() }

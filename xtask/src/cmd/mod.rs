@@ -7,14 +7,17 @@ mod doctor;
 mod ecr;
 mod edge;
 mod engine;
+mod lineage;
 mod plan;
 mod prepare;
+mod promote;
 mod push;
 mod quickstart;
 mod reach;
 mod session;
 mod setup;
 mod test;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -64,6 +67,8 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
         Command::Plan(args) => plan::run(&session, &args).await,
         Command::Build(args) => build::run(&session, &args).await,
         Command::Push(args) => push::run(&session, &args).await,
+        Command::Verify(args) => verify::run(&session, &args).await,
+        Command::Promote(args) => promote::run(&session, &args).await,
         Command::Quickstart(args) => quickstart::run(&session, &args).await,
         Command::Setup(args) => setup::run(&session, &args).await,
         Command::Doctor(args) => doctor::run(&session, &args).await,

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::prepare::{Locking, Prepared};
 use super::session::variable;
-use super::{Session, ecr, engine};
+use super::{Session, ecr, engine, lineage};
 use crate::build::Inventory;
 use crate::cli::Push;
 use crate::engine::{Engine, HeldImage, HeldLayer, InspectedImage};
 use crate::event::Event;
 use crate::failure::{Exit, Failure};
-use crate::family::{Family, Image, Name};
+use crate::family::Image;
 use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
 use crate::oci::{Digest, Repository};
 use crate::plan::{self, Plan, Step};
@@ -131,13 +131,13 @@ fn held(engine: &Engine) -> Direct {
 
 /// The result. In JSON it says which shape it has.
 #[derive(serde::Serialize)]
-struct Pushed {
-    schema: u32,
+pub(super) struct Pushed {
+    pub(super) schema: u32,
     #[serde(flatten)]
-    published: Published,
+    pub(super) published: Published,
     /// Of a family of several platforms.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    indexes: Vec<PublishedIndex>,
+    pub(super) indexes: Vec<PublishedIndex>,
 }
 
 /// What the engine has of the plan.
@@ -247,19 +247,12 @@ fn release(
             input: step.input,
             built: here,
             config_digest: None,
-            ancestors: ancestors(&prepared.family, image),
+            ancestors: lineage::ancestors(&prepared.family, image),
             destinations: to,
         });
     }
     let plan = ReleasePlan::new(releases, Circumstances { tree, allow_dirty });
     Ok((plan.map_err(|refusals| PublishError::Refused { refusals })?, indexes))
-}
-
-/// The published images below `image`, nearest first.
-fn ancestors(family: &Family, image: &Image) -> Vec<Name> {
-    let parent = |image: &Image| image.parent.as_ref().and_then(|parent| family.images.get(parent));
-    let below = std::iter::successors(parent(image), |image| parent(image));
-    below.filter(|image| image.published.is_some()).map(|image| image.name.clone()).collect()
 }
 
 /// What is exported goes by its stage tag, which nobody but a build moves. The local tag may be anybody's by now.
@@ -275,7 +268,7 @@ fn in_engine(found: &InspectedImage, step: &Step, tag: Option<&String>) -> Resul
     })
 }
 
-fn summary(pushed: &Pushed) -> String {
+pub(super) fn summary(pushed: &Pushed) -> String {
     let mut text = String::new();
     let tags = |text: &mut String, tags: &mut dyn Iterator<Item = &PublishedTag>| {
         for tag in tags {
@@ -293,6 +286,7 @@ fn summary(pushed: &Pushed) -> String {
             Choice::Adopted { tag, .. } => format!(", as published at {tag}"),
             Choice::Unchanged { tag, .. } => format!(", unchanged since {tag}"),
             Choice::Resumed { .. } => ", as it was under way".to_owned(),
+            Choice::Given { reference, .. } => format!(", as published at {reference}"),
         };
         let _ = writeln!(text, "{}  {}{why}", image.variant, image.digest);
         tags(&mut text, &mut image.destinations.values().flatten());

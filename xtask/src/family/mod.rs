@@ -16,5 +16,5 @@ pub use lock::read_lock;
 pub use model::*;
 pub use problem::{Problem, Related, SourceText};
 pub use read::read;
-pub use selection::{Selection, SelectionError};
+pub use selection::{Selection, SelectionError, matches};
 pub use suggest::closest;

@@ -127,7 +127,7 @@ fn not_found(family: &Family, pattern: &str, variants: String) -> SelectionError
 }
 
 /// Whether `name` matches `pattern`; `*` is anything, `?` is one character. Linear but for the stars.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut p, mut n) = (0, 0);
     let mut star = None;

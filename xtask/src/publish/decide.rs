@@ -37,6 +37,13 @@ pub enum Choice {
         /// What was under way.
         digest: Digest,
     },
+    /// Asked for, whatever it was built from.
+    Given {
+        /// As it was asked for: a tag or digest.
+        reference: String,
+        /// What that is.
+        digest: Digest,
+    },
 }
 
 impl Choice {
@@ -44,7 +51,10 @@ impl Choice {
     pub fn digest(&self) -> Option<Digest> {
         match self {
             Self::Built => None,
-            Self::Adopted { digest, .. } | Self::Unchanged { digest, .. } | Self::Resumed { digest } => Some(*digest),
+            Self::Adopted { digest, .. }
+            | Self::Unchanged { digest, .. }
+            | Self::Resumed { digest }
+            | Self::Given { digest, .. } => Some(*digest),
         }
     }
 }

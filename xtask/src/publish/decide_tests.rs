@@ -97,6 +97,7 @@ fn words(decided: Result<Vec<Choice>, Undecided>) -> Vec<String> {
                 Choice::Adopted { tag, digest } => format!("adopted {tag} {}", digest.short(6)),
                 Choice::Unchanged { tag, digest } => format!("unchanged {tag} {}", digest.short(6)),
                 Choice::Resumed { digest } => format!("resumed {}", digest.short(6)),
+                Choice::Given { reference, .. } => format!("given {reference}"),
             })
             .collect(),
         Err(undecided) => {

@@ -73,12 +73,26 @@ pub struct Means<'a> {
 /// # Errors
 /// [`PublishError::Connect`].
 pub async fn connect(plan: &ReleasePlan, sources: &Sources) -> Result<Registries, PublishError> {
+    let deliveries = plan.variants().iter().flat_map(|release| &release.destinations);
+    let places = deliveries.map(|to| (to.destination.as_str(), &to.repository, to.insecure));
+    connect_to(places, Access::Push, sources).await
+}
+
+/// The same for repositories that are named: destination, repository, whether plain http is spoken there.
+///
+/// # Errors
+/// [`PublishError::Connect`].
+pub async fn connect_to<'a>(
+    places: impl IntoIterator<Item = (&'a str, &'a Repository, bool)>,
+    access: Access,
+    sources: &Sources,
+) -> Result<Registries, PublishError> {
     let mut registries = Registries::new();
-    for delivery in plan.variants().iter().flat_map(|release| &release.destinations) {
-        if !registries.contains_key(&delivery.repository) {
-            let made = Registry::connect(&delivery.repository, delivery.insecure, Access::Push, sources).await;
-            let failed = |error| PublishError::Connect { destination: delivery.destination.clone(), error };
-            registries.insert(delivery.repository.clone(), made.map_err(failed)?);
+    for (destination, repository, insecure) in places {
+        if !registries.contains_key(repository) {
+            let made = Registry::connect(repository, insecure, access, sources).await;
+            let failed = |error| PublishError::Connect { destination: destination.to_owned(), error };
+            registries.insert(repository.clone(), made.map_err(failed)?);
         }
     }
     Ok(registries)

@@ -47,6 +47,8 @@ pub(super) struct Head {
     config: Option<Descriptor>,
     #[serde(default)]
     layers: Vec<Descriptor>,
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +78,16 @@ impl Head {
     /// What the image was built from, as its manifest says.
     pub(super) fn input(&self) -> Option<Digest> {
         self.annotations.as_ref()?.get(plan::INPUT)?.parse().ok()
+    }
+
+    /// The manifests of an index.
+    pub(super) fn members(&self) -> &[Descriptor] {
+        &self.manifests
+    }
+
+    /// The manifest's annotations.
+    pub(super) fn annotations(&self) -> Option<&BTreeMap<String, String>> {
+        self.annotations.as_ref()
     }
 
     /// The configuration; none: an index.

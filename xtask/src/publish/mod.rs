@@ -10,6 +10,7 @@ mod image;
 mod index;
 mod ledger;
 mod plan;
+mod promote;
 mod refusal;
 mod release;
 mod seed;
@@ -17,13 +18,15 @@ mod supply;
 mod survey;
 mod tagging;
 mod upload;
+pub mod verify;
 
 pub use decide::Choice;
-pub use execute::{Means, Published, PublishedImage, Registries, connect, execute};
+pub use execute::{Means, Published, PublishedImage, Registries, connect, connect_to, execute};
 pub use image::{Descriptor, Image};
 pub use index::{IndexRelease, PublishedIndex, complete, member_tag};
 pub use ledger::{ImageLine, Ledger, LedgerError, Remembered, State, TagLine, View};
 pub use plan::{Built, Circumstances, Delivery, Origin, ReleasePlan, Tag, TagKind, Tree, VariantRelease};
+pub use promote::{Identified, Located};
 pub use refusal::{Refusal, Wanted};
 pub use release::{Circumstances as Deciding, Item, Preview, Release, TagPreview, Transfer, VariantPreview};
 pub use survey::{Found, Survey, survey};
@@ -61,6 +64,12 @@ pub enum PublishError {
     Missing {
         /// They.
         variants: Vec<Name>,
+    },
+    /// No destination has what was asked for.
+    #[error("no destination has `{reference}`")]
+    Unknown {
+        /// A tag or digest.
+        reference: String,
     },
     /// A layer of a published image is in no destination.
     #[error("the layer {digest} of a published image is in no destination any more")]
@@ -147,7 +156,7 @@ impl PublishError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Refused { .. } => Exit::Refused,
-            Self::Connect { .. } | Self::Missing { .. } => Exit::Missing,
+            Self::Connect { .. } | Self::Missing { .. } | Self::Unknown { .. } => Exit::Missing,
             Self::Store(_) | Self::Untagged { .. } | Self::Nowhere { .. } | Self::Ledger(_) => Exit::PublishUntagged,
             Self::Partly { .. } => Exit::PublishPartly,
         }
@@ -161,6 +170,7 @@ impl From<PublishError> for Failure {
             PublishError::Refused { refusals } => refusals.iter().map(Refusal::hint).collect(),
             PublishError::Store(error) => error.hint().into_iter().collect(),
             PublishError::Missing { .. } => vec![],
+            PublishError::Unknown { .. } => vec!["`skopeo list-tags docker://REPOSITORY` lists what there is".to_owned()],
             PublishError::Nowhere { .. } => vec!["build it here and push with `--force`".to_owned()],
             PublishError::Ledger(_) => vec!["make room, or name another folder with XDG_STATE_HOME".to_owned()],
             PublishError::Connect { error, .. } => error.hint().into_iter().collect(),

@@ -85,6 +85,22 @@ pub enum Refusal {
         /// What the ledger has of the tag.
         remembered: Option<Remembered>,
     },
+    /// A tag is not the same image everywhere, so that it names none.
+    #[error("`{reference}` is not one image: {found}")]
+    Ambiguous {
+        /// The tag.
+        reference: String,
+        /// What it is where.
+        found: String,
+    },
+    /// The image is none of the family.
+    #[error("`{image}` is no image of this family: {why}")]
+    Foreign {
+        /// What was asked for.
+        image: String,
+        /// Why not.
+        why: String,
+    },
     /// Somebody else moves the same tags at the same time.
     #[error("`{tag}` was moved to {found} by somebody else while this release was under way")]
     Overtaken {
@@ -134,6 +150,8 @@ impl Refusal {
             Self::OtherImage { .. } => "run `cargo xtask smoke` on what is built now",
             Self::Taken { .. } => "commit, so that the release has a tag of its own: an immutable tag is never moved",
             Self::Split { .. } => "commit, so that the release has a tag of its own; `cargo xtask verify` shows what is where",
+            Self::Ambiguous { .. } => "say which one with `--from NAME`, or name the digest",
+            Self::Foreign { .. } => "name an image that `cargo xtask push` has published",
             Self::Overtaken { .. } => "let the other publisher finish, then run the same command again",
         }
         .to_owned()

@@ -95,7 +95,7 @@ impl Release {
     }
 
     /// Looks for every known blob at every destination.
-    async fn look_for_blobs(&mut self, registries: &Registries) -> Result<(), PublishError> {
+    pub(super) async fn look_for_blobs(&mut self, registries: &Registries) -> Result<(), PublishError> {
         let mut wanted: BTreeMap<&Repository, (String, BTreeMap<Digest, u64>)> = BTreeMap::new();
         for (item, delivery) in self.deliveries() {
             let entry = wanted.entry(&delivery.repository).or_insert_with(|| (delivery.destination.clone(), BTreeMap::new()));
@@ -275,6 +275,7 @@ impl fmt::Display for Preview {
                 Choice::Adopted { tag, .. } => format!("as published at {tag}"),
                 Choice::Unchanged { tag, .. } => format!("unchanged since {tag}"),
                 Choice::Resumed { .. } => "as it was under way".to_owned(),
+                Choice::Given { reference, .. } => format!("as published at {reference}"),
             };
             writeln!(f, "{} ({})  {digest}, {why}", variant.variant, variant.platform)?;
         }

@@ -174,7 +174,7 @@ pub(super) async fn image(registry: &Registry, manifest: Bytes, config: &Descrip
 }
 
 /// An image configuration; none where it is missing, too large to be one, or damaged: then the image is not adopted.
-async fn configuration(registry: &Registry, wanted: &Descriptor) -> Result<Option<Bytes>, RegistryError> {
+pub(super) async fn configuration(registry: &Registry, wanted: &Descriptor) -> Result<Option<Bytes>, RegistryError> {
     if wanted.size > LARGEST_CONFIGURATION {
         return Ok(None);
     }

@@ -3,8 +3,11 @@
 mod credentials;
 mod export;
 mod index;
+mod made;
+mod promote;
 mod release;
 mod support;
+mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +72,18 @@ async fn hasty(plan: &ReleasePlan, sources: &Sources) -> Registries {
         registries.insert(delivery.repository.clone(), registry.expect("a client"));
     }
     registries
+}
+
+/// The same for repositories that want no password.
+fn hasty_to(repositories: impl Iterator<Item = Repository>) -> Registries {
+    let policy =
+        Policy { attempts: 3, base: Duration::from_millis(1), cap: Duration::from_millis(1), total: Duration::from_secs(60) };
+    let client = |repository: Repository| {
+        let clock = Arc::new(SystemClock::default());
+        let registry = Registry::with(&repository, false, Access::Push, None, policy, clock).expect("a client");
+        (repository, registry)
+    };
+    repositories.map(client).collect()
 }
 
 /// A machine that publishes: its cache, its ledger.

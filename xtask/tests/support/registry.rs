@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -82,6 +83,18 @@ impl LocalRegistry {
                 file.set_len(size / 2).expect("it is shortened");
             }
         }
+    }
+
+    /// The file of a blob in its storage.
+    pub fn blob(&self, digest: Digest) -> PathBuf {
+        let hex = digest.hex();
+        let blobs = self.folder.path().join("data/docker/registry/v2/blobs/sha256");
+        blobs.join(hex.get(..2).unwrap_or_default()).join(&hex).join("data")
+    }
+
+    /// The folder of a tag of [`LocalRegistry::repository`] in its storage.
+    pub fn tag_folder(&self, tag: &str) -> PathBuf {
+        self.folder.path().join("data/docker/registry/v2/repositories/team/image/_manifests/tags").join(tag)
     }
 
     /// A repository in it.

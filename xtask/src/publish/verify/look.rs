@@ -1,0 +1,133 @@
+//! Asks the registries for every tag, the manifests behind them, and every blob.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, stream};
+
+use super::super::Registries;
+use super::super::image::{Descriptor, Head, Image};
+use super::super::survey::configuration;
+use super::{Asked, Evidence, Fault, SeenImage, SeenTag, deep};
+use crate::oci::{Digest, Repository};
+use crate::registry::{Registry, RegistryError};
+
+/// Questions at the same time.
+const AT_ONCE: usize = 8;
+/// Blobs that are read at the same time: each takes a processor.
+const READ_AT_ONCE: usize = 2;
+
+/// Looks at all that is asked for; with `read`, every blob is read and every layer unpacked. What cannot be asked for is
+/// part of the evidence, so that all that is wrong is told at once.
+pub async fn look(asked: &[Asked], registries: &Registries, read: bool) -> Evidence {
+    let mut evidence = Evidence::default();
+    let places = asked.iter().flat_map(|asked| asked.deliveries.iter().map(move |to| (asked, to)));
+    let tags = places.flat_map(|(asked, to)| to.tags.iter().map(move |tag| (asked, to, tag)));
+    let asks = tags.filter_map(|(asked, to, tag)| Some((asked, to, tag, registries.get(&to.repository)?)));
+    let asks = asks.map(|(asked, to, tag, registry)| async move {
+        SeenTag {
+            variant: asked.variant.clone(),
+            destination: to.destination.clone(),
+            repository: to.repository.clone(),
+            tag: tag.clone(),
+            found: registry.digest(&tag.name).await.map_err(|error| error.to_string()),
+        }
+    });
+    let asks: Vec<_> = asks.collect();
+    evidence.tags = stream::iter(asks).buffered(AT_ONCE).collect().await;
+
+    let behind = |tag: &SeenTag| Some((tag.repository.clone(), tag.found.clone().ok()??));
+    let wanted: BTreeSet<(Repository, Digest)> = evidence.tags.iter().filter_map(behind).collect();
+    let wanted: Vec<_> = wanted.into_iter().filter_map(|at| Some((registries.get(&at.0)?, at))).collect();
+    let images = wanted.into_iter().map(|(registry, at)| async move {
+        let seen = image(registry, at.1).await.unwrap_or_else(|error| wrong(Fault::Unreadable { why: error.to_string() }));
+        (at, seen)
+    });
+    let images: Vec<_> = images.collect();
+    evidence.images = stream::iter(images).buffer_unordered(AT_ONCE).collect().await;
+
+    let aside = |tag: &&SeenTag| asked.iter().any(|asked| asked.variant == tag.variant && asked.aside);
+    let told: BTreeSet<_> = evidence.tags.iter().filter(|tag| !aside(tag)).filter_map(behind).collect();
+    let faults = blobs(&evidence, &told, registries, read).await;
+    for (at, seen) in evidence.images.iter_mut().filter(|(at, _)| told.contains(at)) {
+        for blob in seen.image.iter().flat_map(Image::blobs) {
+            seen.faults.extend(faults.get(&(at.0.clone(), blob.digest)).cloned());
+        }
+    }
+    evidence
+}
+
+fn wrong(fault: Fault) -> SeenImage {
+    SeenImage { faults: vec![fault], ..SeenImage::default() }
+}
+
+async fn image(registry: &Registry, digest: Digest) -> Result<SeenImage, RegistryError> {
+    // By its digest: the client compares the bytes with it.
+    let Some(manifest) = registry.manifest(&digest.to_string()).await? else { return Ok(wrong(Fault::NoManifest)) };
+    let Some(head) = Head::read(&manifest.bytes) else {
+        return Ok(wrong(Fault::Foreign { why: "its manifest cannot be read".to_owned() }));
+    };
+    let annotations = head.annotations().cloned().unwrap_or_default();
+    let Some(named) = head.config() else {
+        return Ok(SeenImage { annotations, image: None, faults: index(registry, &head).await? });
+    };
+    let Some(bytes) = configuration(registry, named).await? else {
+        return Ok(SeenImage { annotations, ..wrong(Fault::NoConfiguration { digest: named.digest }) });
+    };
+    Ok(match Image::published(manifest.bytes, bytes) {
+        Ok(image) => SeenImage { image: Some(image), annotations, faults: Vec::new() },
+        Err(why) => SeenImage { annotations, ..wrong(Fault::Foreign { why }) },
+    })
+}
+
+/// What is wrong with an index: a platform's manifest is not there. Their images have tags of their own.
+async fn index(registry: &Registry, head: &Head) -> Result<Vec<Fault>, RegistryError> {
+    if head.members().is_empty() {
+        return Ok(vec![Fault::Foreign { why: "it is neither an image nor an index of images".to_owned() }]);
+    }
+    let mut faults = Vec::new();
+    for member in head.members() {
+        if registry.digest(&member.digest.to_string()).await?.is_none() {
+            faults.push(Fault::NoMember { digest: member.digest });
+        }
+    }
+    Ok(faults)
+}
+
+/// What is wrong with the blobs of the images that are `told` of, each looked at once per repository.
+async fn blobs(
+    evidence: &Evidence,
+    told: &BTreeSet<(Repository, Digest)>,
+    registries: &Registries,
+    read: bool,
+) -> BTreeMap<(Repository, Digest), Fault> {
+    let mut wanted: BTreeMap<(Repository, Digest), (Descriptor, Option<Digest>)> = BTreeMap::new();
+    for ((repository, _), seen) in evidence.images.iter().filter(|(at, _)| told.contains(at)) {
+        let Some(image) = &seen.image else { continue };
+        // The configuration first, which has no diff ID.
+        let diff_ids = std::iter::once(None).chain(image.diff_ids.iter().copied().map(Some));
+        for (blob, diff_id) in image.blobs().zip(diff_ids) {
+            wanted.insert((repository.clone(), blob.digest), (blob, diff_id));
+        }
+    }
+    let asks = wanted.into_iter().filter_map(|(at, wanted)| Some((registries.get(&at.0)?, at, wanted)));
+    let asks = asks.map(|(registry, at, (blob, diff_id))| async move {
+        let fault = match read {
+            true => deep::blob(registry, &blob, diff_id).await,
+            false => presence(registry, &blob).await,
+        };
+        let fault = fault.unwrap_or_else(|error| Some(Fault::Unreadable { why: error.to_string() }));
+        fault.map(|fault| (at, fault))
+    });
+    let asks: Vec<_> = asks.collect();
+    let found = stream::iter(asks).buffer_unordered(if read { READ_AT_ONCE } else { AT_ONCE });
+    found.filter_map(std::future::ready).collect().await
+}
+
+async fn presence(registry: &Registry, blob: &Descriptor) -> Result<Option<Fault>, RegistryError> {
+    let (digest, wanted) = (blob.digest, blob.size);
+    Ok(match registry.blob_size(digest).await? {
+        None => Some(Fault::NoBlob { digest }),
+        Some(found) if found != wanted => Some(Fault::Size { digest, found, wanted }),
+        Some(_) => None,
+    })
+}

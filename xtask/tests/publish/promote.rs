@@ -1,0 +1,144 @@
+//! `promote`: tags are moved to what is published, without an engine.
+
+use std::fs;
+use std::sync::Arc;
+
+use xtask::failure::Exit;
+use xtask::oci::{Digest, Repository};
+use xtask::publish::{
+    Circumstances, Located, Means, PublishError, Published, Registries, Release, ReleasePlan, TagState, Tree, VariantRelease,
+    execute,
+};
+use xtask::store::Compression;
+
+use crate::made::Made;
+use crate::support::{LocalRegistry, Trigger};
+use crate::{Machine, delivery, hasty_to, runtime, states};
+
+struct World {
+    registries: [Arc<LocalRegistry>; 2],
+    clients: Registries,
+    machine: Machine,
+}
+
+impl World {
+    fn new() -> Self {
+        let registries = [LocalRegistry::start(None), LocalRegistry::start(None)];
+        let clients = hasty_to(registries.iter().map(|registry| registry.repository()));
+        Self { registries, clients, machine: Machine::new() }
+    }
+
+    fn among(&self) -> Vec<(String, Repository)> {
+        let named = ["a", "b"].iter().zip(&self.registries);
+        named.map(|(name, registry)| ((*name).to_owned(), registry.repository())).collect()
+    }
+
+    async fn decide(&self, reference: &str, tags: &[&str]) -> Result<Release, PublishError> {
+        let located = Located::find(reference, &self.among(), &self.clients).await?;
+        let identified = located.identify(&"epic".parse().expect("a name"))?;
+        let to = self.among().into_iter().map(|(name, repository)| delivery(&name, repository, tags));
+        let release = VariantRelease {
+            variant: identified.variant,
+            platform: identified.platform,
+            input: identified.input,
+            built: None,
+            config_digest: None,
+            ancestors: Vec::new(),
+            destinations: to.collect(),
+        };
+        let plan = ReleasePlan::new(vec![release], Circumstances { tree: Tree::Clean, allow_dirty: false }).expect("a plan");
+        Release::given(plan, located, &self.clients, self.machine.ledger().view()).await
+    }
+
+    async fn promote(&self, reference: &str, tags: &[&str]) -> Result<Published, PublishError> {
+        let release = self.decide(reference, tags).await?;
+        let (blobs, mut ledger, events) = (self.machine.blobs(), self.machine.ledger(), Trigger::never().events());
+        let means = Means { registries: &self.clients, blobs: &blobs, compression: Compression::default(), events: &events };
+        let export = async |_: &[String]| Err::<tokio::io::Empty, _>(std::io::Error::other("nothing is exported"));
+        execute(&release, &means, &mut ledger, export).await
+    }
+
+    fn digests(&self, tag: &str) -> [Option<Digest>; 2] {
+        [0, 1].map(|at| self.registries[at].skopeo(tag, None))
+    }
+}
+
+#[test]
+fn back_and_forth_and_to_where_it_is_missing() {
+    runtime(async {
+        let world = World::new();
+        let (old, new) = (Made::new("aws", &["base", "old", "entry"]), Made::new("aws", &["base", "new", "entry"]));
+        let [a, b] = world.registries.each_ref().map(|registry| &world.clients[&registry.repository()]);
+        // The old one is in one of them only.
+        old.put(a, &["aws-1"]).await;
+        new.put(a, &["aws-2", "aws"]).await;
+        new.put(b, &["aws-2", "aws"]).await;
+
+        let shown = world.decide("aws-1", &["moves aws"]).await.expect("decided").preview();
+        let tag = &shown.variants[0].tags[0];
+        assert_eq!((tag.action, tag.from, tag.to), ("move", Some(new.digest), Some(old.digest)));
+        assert_eq!(shown.transfers.iter().map(|transfer| transfer.send).sum::<u64>(), 2, "a layer and a configuration");
+        assert_eq!(world.digests("aws"), [Some(new.digest); 2], "a preview moves nothing");
+
+        let back = world.promote("aws-1", &["moves aws"]).await.expect("promoted");
+        assert!(states(&back).iter().all(|(_, state)| *state == TagState::Moved { from: new.digest }), "{back:?}");
+        assert_eq!(world.digests("aws"), [Some(old.digest); 2]);
+        world.promote(&new.digest.to_string(), &["moves aws"]).await.expect("promoted by digest");
+        assert_eq!(world.digests("aws"), [Some(new.digest); 2]);
+        let remembered = world.machine.ledger();
+        let line = &remembered.view().tags[&world.registries[1].repository().tag("aws").to_string()].line;
+        assert_eq!(line.digest, new.digest);
+
+        // An immutable tag is set where it is missing, and never moved.
+        let error = world.promote("aws-2", &["moves aws", "once aws-1"]).await.expect_err("it is taken");
+        assert_eq!(error.exit(), Exit::Refused, "{error}");
+        assert!(error.to_string().contains("aws-1` is immutable"), "{error}");
+        assert_eq!(world.digests("aws-1"), [Some(old.digest), None]);
+        world.promote("aws-1", &["once aws-1"]).await.expect("promoted");
+        assert_eq!(world.digests("aws-1"), [Some(old.digest); 2]);
+    });
+}
+
+#[test]
+fn what_a_destination_has_lost_is_brought_back() {
+    runtime(async {
+        let world = World::new();
+        let image = Made::new("aws", &["base", "aws", "entry"]);
+        for client in world.clients.values() {
+            image.put(client, &["aws"]).await;
+        }
+        let path = world.registries[1].blob(image.layer(1));
+        fs::remove_file(&path).expect("removed");
+        let promoted = world.promote("aws", &["moves aws"]).await.expect("promoted");
+        assert!(states(&promoted).iter().all(|(_, state)| *state == TagState::AlreadyThere), "{promoted:?}");
+        assert!(path.exists());
+    });
+}
+
+#[test]
+fn what_cannot_be_promoted() {
+    runtime(async {
+        let world = World::new();
+        let [a, b] = world.registries.each_ref().map(|registry| &world.clients[&registry.repository()]);
+        let (one, other) = (Made::new("aws", &["one"]), Made::new("aws", &["other"]));
+        one.put(a, &["aws", "split"]).await;
+        other.put(b, &["aws", "split"]).await;
+        Made::labelled(&["x"], &[]).put(a, &["foreign"]).await;
+        Made::labelled(&["x"], &[("gantry.family", "tiny"), ("gantry.variant", "aws")]).put(a, &["tiny"]).await;
+        for (reference, exit, part) in [
+            ("nothing", Exit::Missing, "no destination has `nothing`"),
+            ("split", Exit::Refused, "`split` is not one image"),
+            ("foreign", Exit::Refused, "it has no label `gantry.family`"),
+            ("tiny", Exit::Refused, "it is an image of the family `tiny`"),
+        ] {
+            let error = world.promote(reference, &["moves aws"]).await.expect_err(reference);
+            assert_eq!(error.exit(), exit, "{error}");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        // With one registry down nothing moves in the other.
+        world.registries[1].kill();
+        let error = world.promote(&other.digest.to_string(), &["moves aws"]).await.expect_err("it is down");
+        assert_eq!(error.exit(), Exit::PublishUntagged, "{error}");
+        assert_eq!(world.registries[0].skopeo("aws", None), Some(one.digest));
+    });
+}
