@@ -269,7 +269,7 @@ impl Transfer {
 impl fmt::Display for Preview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for variant in &self.variants {
-            let digest = variant.digest.map_or_else(|| "compressed first".to_owned(), |digest| digest.to_string());
+            let digest = variant.digest.map_or_else(|| "digest known once compressed".to_owned(), |digest| digest.to_string());
             let why = match &variant.choice {
                 Choice::Built => format!("as built here (`{}`)", variant.image.as_deref().unwrap_or_default()),
                 Choice::Adopted { tag, .. } => format!("as published at {tag}"),
@@ -290,7 +290,7 @@ impl fmt::Display for Preview {
         for (kind, words) in [(TagKind::Immutable, "immutable tags"), (TagKind::Moving, "then moving tags")] {
             writeln!(f, "{words}")?;
             for tag in self.variants.iter().flat_map(|variant| &variant.tags).filter(|tag| tag.kind == kind) {
-                let to = tag.to.map_or_else(|| "what is compressed".to_owned(), |to| to.short(12));
+                let to = tag.to.map_or_else(|| "digest known once compressed".to_owned(), |to| to.short(12));
                 let way = match tag.from {
                     None => format!("new, {to}"),
                     Some(_) if tag.action == "keep" => format!("there already, {to}"),

@@ -71,7 +71,7 @@ fn a_dry_run_sends_nothing() {
         format!("near: {repository}"),
         "as built here".to_owned(),
         "layers to export and compress first".to_owned(),
-        format!("{repository}:azure  new, what is compressed"),
+        format!("{repository}:azure  new, digest known once compressed"),
         format!("{repository}:azure-2026.11.20-"),
     ] {
         assert!(shown.stdout.contains(&part), "{part} in\n{}", shown.stdout);
