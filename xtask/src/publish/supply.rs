@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::image::{Descriptor, Image};
+use super::survey::READS;
 use super::upload::UploadError;
 use super::{Registries, Survey};
 use crate::event::{Event, Events};
@@ -83,13 +84,20 @@ impl<'a> Supply<'a> {
             let Some(registry) = self.registries.get(repository) else { continue };
             let text = format!("fetching {} from {}", wanted.digest.short(12), repository.registry());
             self.events.emit(Event::Note { text });
-            match registry.read_blob(wanted.digest).await {
-                Ok(Some(bytes)) => match self.blobs.take_in(wanted.digest, wanted.size, bytes).await {
-                    Ok(_) => return Ok(()),
-                    Err(error) => last = Some(error.into()),
-                },
-                Ok(None) => {}
-                Err(error) => last = Some(error.into()),
+            for _ in 0..READS {
+                match registry.read_blob(wanted.digest).await {
+                    Ok(Some(bytes)) => match self.blobs.take_in(wanted.digest, wanted.size, bytes).await {
+                        Ok(()) => return Ok(()),
+                        // On the way: another reading may be whole.
+                        Err(error @ (StoreError::Mismatch { .. } | StoreError::Download { .. })) => last = Some(error.into()),
+                        Err(error) => return Err(error.into()),
+                    },
+                    Ok(None) => break,
+                    Err(error) => {
+                        last = Some(error.into());
+                        break;
+                    }
+                }
             }
         }
         Err(last.unwrap_or(UploadError::Nowhere { digest: wanted.digest }))

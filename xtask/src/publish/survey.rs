@@ -17,6 +17,8 @@ use crate::registry::{Registry, RegistryError};
 
 /// Questions at the same time.
 const AT_ONCE: usize = 8;
+/// How often a blob that comes damaged is read.
+pub(super) const READS: u32 = 3;
 /// No image configuration is larger.
 const LARGEST_CONFIGURATION: u64 = 8 << 20;
 
@@ -173,13 +175,27 @@ pub(super) async fn image(registry: &Registry, manifest: Bytes, config: &Descrip
     Ok(Image::published(manifest, config).ok())
 }
 
-/// An image configuration; none where it is missing, too large to be one, or damaged: then the image is not adopted.
+/// An image configuration; none where it is missing or too large to be one: then the image is not adopted. What comes
+/// damaged is read again: an image that is ours must not be taken for another one's.
 pub(super) async fn configuration(registry: &Registry, wanted: &Descriptor) -> Result<Option<Bytes>, RegistryError> {
     if wanted.size > LARGEST_CONFIGURATION {
         return Ok(None);
     }
-    let Some(reader) = registry.read_blob(wanted.digest).await? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    let read = reader.take(LARGEST_CONFIGURATION).read_to_end(&mut bytes).await;
-    Ok(read.is_ok().then(|| Bytes::from(bytes)).filter(|bytes| Digest::of(bytes) == wanted.digest))
+    let mut found = None;
+    for _ in 0..READS {
+        let Some(reader) = registry.read_blob(wanted.digest).await? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        if reader.take(LARGEST_CONFIGURATION).read_to_end(&mut bytes).await.is_ok() {
+            let digest = Digest::of(&bytes);
+            if digest == wanted.digest {
+                return Ok(Some(Bytes::from(bytes)));
+            }
+            found = Some(digest);
+        }
+    }
+    Err(RegistryError::ReadBack {
+        reference: registry.repository().digest(wanted.digest).to_string(),
+        found: found.map_or_else(|| "a part of it".to_owned(), |found| found.to_string()),
+        sent: wanted.digest,
+    })
 }

@@ -22,3 +22,4 @@ mod push;
 mod registries;
 mod secrets;
 mod usage;
+mod verify;

@@ -285,6 +285,24 @@ fn one_fault_leaves_no_wrong_tag_where_a_release_is_copied_from_one_registry_to_
     sweep(&stage, Scene::Adopt, &all, "one fault per publish that copies a release to the other registry");
 }
 
+/// What comes damaged is neither believed nor taken for another image's.
+#[test]
+fn a_blob_that_comes_damaged_is_read_again() {
+    let stage = Stage::new();
+    let undisturbed = trial(&stage, Scene::Adopt, &[], None);
+    let reads = undisturbed
+        .seen
+        .iter()
+        .enumerate()
+        .filter(|(_, seen)| seen.request.starts_with("GET ") && seen.request.contains("/blobs/"));
+    let reads: Vec<usize> = reads.map(|(place, _)| place).collect();
+    assert!(reads.len() >= 4, "{:?}", undisturbed.seen);
+    for place in reads {
+        let trial = trial(&stage, Scene::Adopt, &[(place, Kind::Garbled)], None);
+        assert!(trial.first && trial.wrong.is_empty() && trial.lies.is_empty(), "{place}: {trial:?}");
+    }
+}
+
 fn sweep(stage: &Stage, scene: Scene, all: &[(usize, Kind)], title: &str) {
     let table = Mutex::new(Table::default());
     let (started, next) = (Instant::now(), AtomicUsize::new(0));

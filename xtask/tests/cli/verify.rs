@@ -1,0 +1,74 @@
+//! `verify` and `promote`, with the real binary and without an engine.
+
+use crate::support::family::TinyFamily;
+use crate::support::registry::LocalRegistry;
+use crate::support::xtask::{Ran, ran};
+
+/// The engine is nowhere.
+fn without_engine(family: &TinyFamily, args: &[&str]) -> Ran {
+    let mut command = family.command(args);
+    command.env("DOCKER_HOST", "tcp://127.0.0.1:9");
+    ran(command)
+}
+
+fn with<'a>(more: &[&'a str], args: &[&'a str]) -> Vec<&'a str> {
+    [args, more].concat()
+}
+
+#[test]
+fn a_release_is_verified_rolled_back_and_brought_forward() {
+    let family = TinyFamily::new();
+    let other = LocalRegistry::start(None);
+    let (near, far) = (format!("near={}", family.registry.repository()), format!("far={}", other.repository()));
+    let to = ["--destination", near.as_str(), "--destination", far.as_str()];
+    let commit = || family.git(&["rev-parse", "--short=7", "HEAD"]);
+
+    family.build(&["--variant", "aws*"]).ends(0);
+    family.run(&with(&to, &["push", "--variant", "aws*"])).ends(0);
+    let verified =
+        without_engine(&family, &with(&to, &["verify", "--variant", "aws*", "--deep", "--format", "json"])).ends(0).json();
+    assert_eq!((&verified["schema"], &verified["equal"], &verified["ledger"]), (&1.into(), &true.into(), &true.into()));
+    // `aws`, its alias and `aws-web`, moving and immutable, in two destinations.
+    assert_eq!(verified["tags"].as_array().map(Vec::len), Some(12));
+    let first = (family.registry.skopeo("aws", None), format!("aws-2026.11.20-{}", commit()));
+
+    family.replace("images/aws/Dockerfile", "ARG BUILD_DATE\n", "ARG BUILD_DATE\nENV CHANGED=1\n");
+    family.commit();
+    family.build(&["--variant", "aws"]).ends(0);
+    family.run(&["push", "--variant", "aws", "--destination", &near]).ends(0);
+    let second = family.registry.skopeo("aws", None);
+    assert_ne!(second, first.0);
+    // Pushed to one destination only; `aws-web` was not built on it.
+    let torn = without_engine(&family, &with(&to, &["verify", "--format", "json", "--variant", "aws*"])).ends(10);
+    let torn: serde_json::Value = serde_json::from_str(&torn.stdout).expect("JSON");
+    let kinds: Vec<&str> = torn["differences"].as_array().expect("a list").iter().filter_map(|it| it["kind"].as_str()).collect();
+    assert!(kinds.contains(&"digest") && kinds.contains(&"missing"), "{torn:#}");
+
+    let shown = without_engine(&family, &with(&to, &["promote", &first.1, "--dry-run"])).ends(0);
+    assert!(shown.stdout.contains("then moving tags") && shown.stdout.contains(" → "), "{}", shown.stdout);
+    assert_eq!(family.registry.skopeo("aws", None), second);
+    without_engine(&family, &with(&to, &["promote", &first.1])).ends(0);
+    for registry in [&*family.registry, &*other] {
+        assert_eq!([registry.skopeo("aws", None), registry.skopeo("aws-coder", None)], [first.0; 2]);
+    }
+    without_engine(&family, &with(&to, &["promote", &second.expect("a digest").to_string(), "--tag", &first.1]))
+        .ends(8)
+        .says(&["is immutable"]);
+    without_engine(&family, &with(&to, &["verify", "--variant", "aws", "--tag", "aws", "--tag", "aws-coder"])).ends(0);
+}
+
+#[test]
+fn what_is_no_reference_is_a_usage_error() {
+    let family = TinyFamily::new();
+    for (args, words) in [
+        (&["promote", "A/B"][..], &["A/B"][..]),
+        (&["promote", "ghcr.io/team/image:aws"], &["is in no destination", "--from"]),
+        (&["promote", "aws", "--tag", "-x-/"], &["not a tag"]),
+        (&["verify", "--tag", "gcp-1"], &["begins with the name of no variant"]),
+        (&["verify", "--variant", "gcp"], &["`gcp` is not a variant"]),
+    ] {
+        without_engine(&family, args).ends(2).says(words);
+    }
+    without_engine(&family, &["promote", "aws"]).ends(3).says(&["no destination has `aws`"]);
+    without_engine(&family, &["verify", "--variant", "azure"]).ends(10).says(&["verify found 1 difference"]);
+}
