@@ -247,9 +247,11 @@ impl Ledger {
 
     fn append(&mut self, fact: Fact) -> Result<(), LedgerError> {
         let failed = |source| LedgerError { what: "write", path: self.path.clone(), source };
+        let now = OffsetDateTime::now_utc();
+        let seconds = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339);
+        let seconds = seconds.map_err(|error| failed(io::Error::other(error)))?;
         // Of one length at every moment, so that times are compared as text.
-        let at = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let at = at.format(&Rfc3339).map_err(|error| failed(io::Error::other(error)))?;
+        let at = format!("{}.{:06}Z", seconds.trim_end_matches('Z'), now.microsecond());
         let line = Line { schema: SCHEMA, at, fact };
         let mut text = if self.torn { String::from("\n") } else { String::new() };
         text += &serde_json::to_string(&line).map_err(|error| failed(error.into()))?;

@@ -63,7 +63,7 @@ fn what_is_no_reference_is_a_usage_error() {
     for (args, words) in [
         (&["promote", "A/B"][..], &["A/B"][..]),
         (&["promote", "ghcr.io/team/image:aws"], &["is in no destination", "--from"]),
-        (&["promote", "aws", "--tag", "-x-/"], &["not a tag"]),
+        (&["promote", "aws", "--tag", "x-/"], &["not a tag"]),
         (&["verify", "--tag", "gcp-1"], &["begins with the name of no variant"]),
         (&["verify", "--variant", "gcp"], &["`gcp` is not a variant"]),
     ] {
