@@ -175,11 +175,9 @@ impl Destinations {
     fn parse(flags: &[String]) -> Result<Self, Failure> {
         let mut named = BTreeMap::new();
         for flag in flags {
-            let wrong = |why: &str| Failure::new(Exit::Usage, format!("`--destination {flag}`: {why}"));
-            let (name, repository) = flag.split_once('=').ok_or_else(|| wrong("expected `NAME=HOST[:PORT]/REPOSITORY`"))?;
-            let repository = repository.parse::<Repository>().map_err(|error| wrong(&error.to_string()))?;
-            if named.insert(name.to_owned(), repository).is_some() {
-                return Err(wrong("this name is given twice"));
+            let (name, repository) = super::destinations::replacement(flag)?;
+            if named.insert(name, repository).is_some() {
+                return Err(Failure::new(Exit::Usage, format!("`--destination {flag}`: this name is given twice")));
             }
         }
         Ok(Self(named))
