@@ -34,6 +34,9 @@ pub(super) async fn seed(survey: &Survey, wanted: HashSet<Digest>, means: &Means
     means.events.emit(Event::StepStarted { step: step.clone(), title });
     let (mut learned, mut bytes) = (0, 0);
     for found in survey.found.values() {
+        if wanted.is_empty() {
+            break;
+        }
         for layer in layers(found, &wanted, means).await {
             match learn(&layer, means).await {
                 Ok(()) => {
