@@ -108,7 +108,13 @@ pub enum PublishError {
 
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}`: {}", self.destination, self.error)
+        write!(f, "`{}`: {}", self.destination, self.error)?;
+        let mut cause = std::error::Error::source(&self.error);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -171,7 +177,11 @@ impl From<PublishError> for Failure {
             PublishError::Store(error) => error.hint().into_iter().collect(),
             PublishError::Missing { .. } => vec![],
             PublishError::Unknown { .. } => vec!["`skopeo list-tags docker://REPOSITORY` lists what there is".to_owned()],
-            PublishError::Nowhere { .. } => vec!["build it here and push with `--force`".to_owned()],
+            PublishError::Nowhere { .. } => vec![
+                "push from the machine that published it, which may have it in its cache; or commit, so that the release has a \
+                 tag of its own, build here and push with `--force`"
+                    .to_owned(),
+            ],
             PublishError::Ledger(_) => vec!["make room, or name another folder with XDG_STATE_HOME".to_owned()],
             PublishError::Connect { error, .. } => error.hint().into_iter().collect(),
             PublishError::Untagged { failures } => failures.iter().filter_map(|failed| failed.error.hint()).collect(),
@@ -191,6 +201,35 @@ impl From<PublishError> for Failure {
         match error {
             PublishError::Store(source) => failure.source(source),
             _ => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_told_with_its_cause() {
+        let source = std::io::Error::other("the disk is gone");
+        let error = RegistryError::Read { path: "/cache/x".to_owned(), source };
+        let failed = Failed { destination: "ghcr".to_owned(), error };
+        assert_eq!(failed.to_string(), "`ghcr`: `/cache/x` cannot be read: the disk is gone");
+    }
+
+    #[test]
+    fn what_may_pass_has_a_hint() {
+        let status = |status| RegistryError::Status {
+            registry: "ghcr.io".to_owned(),
+            what: "take a blob".to_owned(),
+            status,
+            attempts: 7,
+            message: String::new(),
+        };
+        for (code, hint) in [(503, "run the same command again"), (429, "run the same command again"), (400, "`-vv` shows")] {
+            let failures = vec![Failed { destination: "ghcr".to_owned(), error: status(code) }];
+            let failure = Failure::from(PublishError::Untagged { failures });
+            assert!(failure.hint.as_ref().is_some_and(|told| told.contains(hint)), "{code}: {:?}", failure.hint);
         }
     }
 }
