@@ -108,8 +108,7 @@ impl Release {
             let registry = registries.get(repository)?;
             Some(async move {
                 let one = async |(digest, size)| {
-                    let found = registry.blob_size(digest).await?;
-                    Ok::<_, crate::registry::RegistryError>((digest, found == Some(size)))
+                    Ok::<_, crate::registry::RegistryError>((digest, registry.holds_blob(digest, size).await?))
                 };
                 let found = stream::iter(digests).map(one).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await;
                 (repository.clone(), destination, found)

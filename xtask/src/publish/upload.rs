@@ -62,7 +62,7 @@ impl Lane<'_> {
         queue
             .filter(move |blob| std::future::ready(seen.insert(blob.digest)))
             .map(|blob| async move {
-                if !self.missing.contains(&blob.digest) && self.registry.blob_size(blob.digest).await? == Some(blob.size) {
+                if !self.missing.contains(&blob.digest) && self.registry.holds_blob(blob.digest, blob.size).await? {
                     return Ok(Volume { there: 1, ..Volume::default() });
                 }
                 let blob = supply.blob(&blob).await?;
@@ -79,11 +79,11 @@ impl Lane<'_> {
 
     /// A registry that had a damaged blob of this digest may keep it, and say that it took ours.
     async fn verify(&self, blob: &Blob) -> Result<(), RegistryError> {
-        match self.registry.blob_size(blob.digest).await? {
-            Some(size) if size == blob.size => Ok(()),
-            found => Err(RegistryError::ReadBack {
+        match self.registry.holds_blob(blob.digest, blob.size).await? {
+            true => Ok(()),
+            false => Err(RegistryError::ReadBack {
                 reference: self.registry.repository().digest(blob.digest).to_string(),
-                found: found.map_or_else(|| "nothing".to_owned(), |size| format!("{size} of its {} bytes", blob.size)),
+                found: format!("nothing, or not its {} bytes", blob.size),
                 sent: blob.digest,
             }),
         }

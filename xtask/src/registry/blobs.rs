@@ -48,15 +48,22 @@ impl Registry {
         Ok(self.head_blob(digest).await?.is_some())
     }
 
+    /// Whether the blob is there in full, as far as the registry says: it need not tell a size.
+    ///
+    /// # Errors
+    /// The registry cannot be asked.
+    pub async fn holds_blob(&self, digest: Digest, size: u64) -> Result<bool, RegistryError> {
+        Ok(self.head_blob(digest).await?.is_some_and(|answer| told_size(&answer).is_none_or(|told| told == size)))
+    }
+
     /// How many bytes the registry says that the blob has; none where it is not there. One `HEAD`.
     ///
     /// # Errors
     /// The registry cannot be asked, or does not say.
     pub async fn blob_size(&self, digest: Digest) -> Result<Option<u64>, RegistryError> {
         let Some(answer) = self.head_blob(digest).await? else { return Ok(None) };
-        let size = answer.header(header::CONTENT_LENGTH).and_then(|size| size.parse().ok());
         let what = format!("look for blob {}", digest.short(12));
-        size.map(Some).ok_or_else(|| self.transport.protocol(&what, "it does not say how long it is"))
+        told_size(&answer).map(Some).ok_or_else(|| self.transport.protocol(&what, "it does not say how long it is"))
     }
 
     async fn head_blob(&self, digest: Digest) -> Result<Option<Answer>, RegistryError> {
@@ -185,6 +192,11 @@ impl Registry {
             None => Ok(outcome),
         }
     }
+}
+
+/// The specification only asks for the length.
+fn told_size(answer: &Answer) -> Option<u64> {
+    answer.header(header::CONTENT_LENGTH)?.parse().ok()
 }
 
 /// Why a file could not be read: errors of this kind are swallowed by what sends.

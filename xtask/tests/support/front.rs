@@ -198,7 +198,10 @@ async fn serve<S>(
                 Say::Hang => std::future::pending().await,
             };
             let (mut parts, body) = answer.into_parts();
-            parts.headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(body.len()));
+            // Who chunks does not say how much comes.
+            if !parts.headers.contains_key(header::TRANSFER_ENCODING) {
+                parts.headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(body.len()));
+            }
             let first = cut.map_or(body.clone(), |at| body.slice(..at.min(body.len())));
             let end = cut.map(|_| async {
                 // What comes before the end is to be on its way: an error throws away what is not.

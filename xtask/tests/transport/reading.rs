@@ -116,6 +116,21 @@ fn a_credential_does_not_follow_to_another_host() {
     assert!(storage.seen().len() >= 4 && storage.seen().iter().all(|seen| seen.header("authorization").is_none()));
 }
 
+/// "A registry SHOULD say how long a blob is": one that does not has it all the same.
+#[test]
+fn a_blob_may_be_there_without_a_length() {
+    for (told, holds) in [(None, true), (Some("5"), true), (Some("4"), false)] {
+        let front = Front::alone(move |asked| match (asked.method().as_str(), told) {
+            ("HEAD", None) => Say::Answer(with(answer(200, "text/plain", ""), header::TRANSFER_ENCODING, "chunked")),
+            ("HEAD", Some(length)) => Say::Answer(with(answer(200, "text/plain", ""), header::CONTENT_LENGTH, length)),
+            _ => Say::Answer(answer(200, "application/json", "{}")),
+        });
+        let (registry, digest) = (client(&front.address), blob("x").digest);
+        assert_eq!(run(registry.holds_blob(digest, 5)).expect("an answer"), holds, "{told:?}");
+        assert_eq!(run(registry.blob_size(digest)).is_ok(), told.is_some(), "{told:?}");
+    }
+}
+
 #[test]
 fn redirects_end() {
     let front = Front::alone(|asked| {
