@@ -295,6 +295,10 @@ pub(super) async fn check(targets: &[Target<'_>], journal: &Journal<'_>) -> Resu
     if failures.is_empty() {
         return Ok(());
     }
+    // What cannot be looked at is no difference yet: then it matters what this run has set.
+    if !failures.iter().any(|failed| matches!(failed.error, RegistryError::ReadBack { .. })) {
+        return Err(journal.error(failures, Vec::new()));
+    }
     let tags = journal.tags.values().map(|(tag, digest)| format!("{}@{digest}", tag.reference)).collect();
     Err(PublishError::Partly { tags, failures, refusals: Vec::new() })
 }

@@ -254,6 +254,12 @@ fn a_registry_that_dies_leaves_nothing_tagged_or_says_what_is() {
             assert_eq!(registry.skopeo(tag, None), Some(published.images[0].digest), "{tag}");
         }
     }
+
+    // Where there was nothing to do, nothing was set, even if the last look fails.
+    let looking = dying(|event| matches!(event, Event::StepFinished { step, .. } if step == "tag moving"));
+    let error = push(&looking).expect_err("one registry is gone");
+    assert_eq!(looking.ended("tag moving").as_deref(), Some("UpToDate: 0 set, 2 were there"));
+    assert_eq!(error.exit(), Exit::PublishUntagged, "{error}");
 }
 
 /// A runner of a CI service knows nothing: which blob a layer became, it learns from what is published.
