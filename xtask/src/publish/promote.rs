@@ -194,7 +194,7 @@ async fn complete(image: &Image, holders: BTreeSet<Repository>, registries: &Reg
     let checks = holders.into_iter().filter_map(|repository| Some((registries.get(&repository)?, repository)));
     let checks = checks.map(|(registry, repository)| async move {
         for blob in image.blobs() {
-            if registry.blob_size(blob.digest).await.ok().flatten() != Some(blob.size) {
+            if !registry.holds_blob(blob.digest, blob.size).await.unwrap_or(false) {
                 return None;
             }
         }
