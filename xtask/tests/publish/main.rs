@@ -91,11 +91,13 @@ struct Machine {
     cache: TempDir,
     state: TempDir,
     force: bool,
+    compression: Compression,
 }
 
 impl Machine {
     fn new() -> Self {
-        Self { cache: tempfile::tempdir().expect("a folder"), state: tempfile::tempdir().expect("a folder"), force: false }
+        let folder = || tempfile::tempdir().expect("a folder");
+        Self { cache: folder(), state: folder(), force: false, compression: Compression::default() }
     }
 
     fn blobs(&self) -> Arc<Blobs> {
@@ -108,13 +110,13 @@ impl Machine {
 
     async fn decide(&self, plan: &ReleasePlan, registries: &Registries) -> Result<Release, PublishError> {
         let (blobs, ledger) = (self.blobs(), self.ledger());
-        let compression = Compression::default();
+        let compression = self.compression;
         let deciding = Deciding { registries, ledger: ledger.view(), blobs: &blobs, compression, force: self.force };
         Release::decide(plan.clone(), &deciding).await
     }
 
     async fn publish(&self, plan: &ReleasePlan, registries: &Registries, events: &Events) -> Result<Published, PublishError> {
-        let (blobs, mut ledger, compression) = (self.blobs(), self.ledger(), Compression::default());
+        let (blobs, mut ledger, compression) = (self.blobs(), self.ledger(), self.compression);
         let release = self.decide(plan, registries).await?;
         let means = Means { registries, blobs: &blobs, compression, events };
         execute(&release, &means, &mut ledger, async |names: &[String]| save(names).await).await

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::Method;
 use xtask::event::Event;
 use xtask::failure::{Exit, Failure};
-use xtask::oci::Reference;
+use xtask::oci::{Digest, Reference};
 use xtask::publish::{Choice, PublishError, ReleasePlan, TagState, connect};
 use xtask::registry::{Sources, digest_of};
+use xtask::store::Compression;
 
 use crate::support::front::{self, Front, Say};
 use crate::support::{LocalImage, LocalRegistry, Trigger, docker_config, run};
@@ -260,6 +261,45 @@ fn a_registry_that_dies_leaves_nothing_tagged_or_says_what_is() {
     let error = push(&looking).expect_err("one registry is gone");
     assert_eq!(looking.ended("tag moving").as_deref(), Some("UpToDate: 0 set, 2 were there"));
     assert_eq!(error.exit(), Exit::PublishUntagged, "{error}");
+}
+
+/// Docker 20.10 cannot pull zstd layers; containerd, podman and engines from 23 on can. An engine that holds its layers
+/// compressed has them published as they are.
+#[test]
+fn zstd_layers_are_pulled_where_the_engine_can() {
+    let registry = LocalRegistry::start(None);
+    let image = LocalImage::build("one");
+    let machine = Machine { compression: Compression::Zstd { level: 3 }, ..Machine::new() };
+    let plan = plan(vec![("aws", &image, vec![delivery("a", registry.repository(), &["moves aws"])])]);
+    let events = Trigger::never();
+    runtime(async { machine.publish(&plan, &hasty(&plan, &Sources::default()).await, &events.events()).await })
+        .expect("published");
+    let pulled = registry.repository().tag("aws").to_string();
+    let raw = run("skopeo", &["inspect", "--raw", "--tls-verify=false", &format!("docker://{pulled}")]);
+    let holds_compressed = run("docker", &["info", "--format", "{{json .DriverStatus}}"]).contains("io.containerd.snapshotter");
+    let kind = if holds_compressed { "layer.v1.tar+gzip" } else { "layer.v1.tar+zstd" };
+    assert!(raw.contains(kind), "{raw}");
+    // Whatever the engine can: every layer, unpacked, is the one that its diff ID names.
+    let (folder, built) = (tempfile::tempdir().expect("a folder"), image.built().expect("it is in the engine"));
+    let layout = format!("oci:{}:x", folder.path().display());
+    run("skopeo", &["copy", "-q", "--src-tls-verify=false", &format!("docker://{pulled}"), &layout]);
+    let manifest: serde_json::Value = serde_json::from_str(&raw).expect("JSON");
+    for (layer, diff_id) in manifest["layers"].as_array().expect("layers").iter().zip(&built.diff_ids) {
+        let digest: Digest = layer["digest"].as_str().and_then(|digest| digest.parse().ok()).expect("a digest");
+        let blob = fs::read(folder.path().join("blobs/sha256").join(digest.hex())).expect("a blob");
+        if !holds_compressed {
+            assert_eq!(Digest::of(zstd::decode_all(&blob[..]).expect("zstd")), *diff_id);
+        }
+    }
+    image.remove();
+    let version = run("docker", &["version", "--format", "{{.Server.Version}}"]);
+    let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).expect("a version");
+    let pull = std::process::Command::new("docker").args(["pull", "-q", &pulled]).output().expect("docker runs");
+    assert_eq!(pull.status.success(), major >= 23 || holds_compressed, "{version}: {pull:?}");
+    if pull.status.success() {
+        assert_eq!(run("docker", &["run", "--rm", &pulled]), "one");
+        run("docker", &["rmi", &pulled]);
+    }
 }
 
 /// A runner of a CI service knows nothing: which blob a layer became, it learns from what is published.
