@@ -147,6 +147,8 @@ const CASES: &str = r#"
 use strict; use warnings;
 # What stops, continues or is ignored ends nothing: CHLD CONT STOP TSTP TTIN TTOU URG WINCH.
 my @deadly = grep { my $signal = $_; !grep { $_ == $signal } 17 .. 23, 28 } 1 .. 64;
+# Who was started in the background of a shell ignores them, and so would everybody below.
+$SIG{INT} = $SIG{QUIT} = 'DEFAULT';
 for my $case ((map { "exit $_" } 0 .. 255), (map { "signal $_" } @deadly)) {
     open my $file, '>', '/tmp/case' or die "the case: $!";
     print $file $case;

@@ -40,7 +40,7 @@ impl Ground {
 
     /// The same with a home that the next container finds as this one leaves it.
     fn with_home(&self) -> Setup {
-        self.web().before(&format!("mount --bind {} /home/ansible", self.home.display()))
+        self.web().home(&self.home)
     }
 }
 

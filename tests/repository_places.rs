@@ -14,7 +14,7 @@ use std::sync::{Arc, Barrier};
 fn with_home(setup: Setup, home: &Path) -> Setup {
     std::fs::create_dir_all(home).unwrap();
     std::os::unix::fs::chown(home, Some(1000), Some(1000)).unwrap();
-    setup.before(&format!("mount --bind {} /home/ansible", home.display()))
+    setup.home(home)
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(crate) struct Setup {
     variables: BTreeMap<String, String>,
     code_server: Option<String>,
     script: String,
+    held: Vec<PathBuf>,
     launch: String,
     folder: PathBuf,
     network: Network,
@@ -47,6 +48,7 @@ impl Setup {
             variables: BTreeMap::from([("PATH".to_owned(), path)]),
             code_server: None,
             script: String::new(),
+            held: Vec::new(),
             launch: format!("exec {ENTRYPOINT}"),
             folder,
             network: Network::new(),
@@ -73,6 +75,14 @@ impl Setup {
     pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// A folder of this machine as the workspace's home. (It may lie where a container has folders of its own: below `/tmp`.)
+    #[allow(dead_code)]
+    pub(crate) fn home(mut self, folder: &Path) -> Self {
+        let held = format!("/mnt/held-{}", self.held.len());
+        self.held.push(folder.to_owned());
+        self.before(&format!("mount --bind {held} /home/ansible; umount {held}; rmdir {held}"))
     }
 
     /// More to do before the start, in shell.
@@ -102,9 +112,13 @@ impl Setup {
         let group = file("group", "root:x:0:\nansible:x:1000:\nrunner:x:1001:\nextra:x:1234:ansible\n");
         let shadow = file("shadow", "root:*:1::::::\nsshd:*:1::::::\nansible:*:1::::::\nrunner:*:1::::::\n");
         let (built, files) = (env!("CARGO_BIN_EXE_entrypoint"), self.folder.display());
+        let held = self.held.iter().enumerate();
+        let held =
+            held.map(|(number, from)| format!("mkdir /mnt/held-{number}; mount --bind {} /mnt/held-{number}\n", from.display()));
+        let held: String = held.collect();
         let mut script = format!(
             "set -e\n\
-             mount -t tmpfs -o mode=755 tmpfs /mnt\n\
+             mount -t tmpfs -o mode=755 tmpfs /mnt\n{held}\
              install -m 711 {built} {ENTRYPOINT}\nmkdir {FILES}\nmount --bind {files} {FILES}\n\
              for folder in /run /opt /home /tmp /var/tmp /etc/ssh; do mount -t tmpfs -o mode=755 tmpfs $folder; done\n\
              chmod 1777 /tmp /var/tmp\n\
