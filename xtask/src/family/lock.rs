@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::grammar;
-use super::model::{Base, Family, Lock, LockedArtifact, Name};
+use super::model::{Base, Family, Lock, LockedArtifact};
+use super::name::Name;
 use super::problem::{Problem, SourceText};
 use super::read::{SCHEMA, other_schema};
 use super::reader::{Kind, Problems, Table, Text};

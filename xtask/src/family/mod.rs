@@ -3,6 +3,7 @@
 mod grammar;
 mod lock;
 mod model;
+mod name;
 mod problem;
 mod read;
 mod reader;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use lock::read_lock;
 pub use model::*;
+pub use name::{InvalidName, Name};
 pub use problem::{Problem, Related, SourceText};
 pub use read::read;
 pub use selection::{Selection, SelectionError, matches};

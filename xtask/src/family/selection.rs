@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{Family, Name};
+use super::model::Family;
+use super::name::Name;
 use super::suggest::{closest, one_of};
 
 /// The variants that a command is about, as its user named them.

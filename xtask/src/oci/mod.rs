@@ -1,12 +1,14 @@
 //! The words of the OCI specifications as values: digests, platforms, references, image configurations. No IO.
 
 mod compression;
+mod config;
 mod digest;
 mod ecr;
 mod platform;
 mod reference;
 
 pub use compression::{Compression, InvalidCompression};
+pub use config::ImageConfig;
 pub use digest::{Digest, InvalidDigest};
 pub use ecr::EcrRegistry;
 pub use platform::{InvalidPlatform, Platform};

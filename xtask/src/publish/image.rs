@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::oci::{Digest, media_type};
+use crate::oci::{Digest, ImageConfig, media_type};
 use crate::plan;
 use crate::store::{Exported, Manifest, StoreError, image_manifest};
 
@@ -49,24 +49,6 @@ pub(super) struct Head {
     layers: Vec<Descriptor>,
     #[serde(default)]
     manifests: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-struct Config {
-    #[serde(default)]
-    config: Option<Settings>,
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct Settings {
-    #[serde(default, rename = "Labels")]
-    labels: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    diff_ids: Vec<Digest>,
 }
 
 impl Head {
@@ -152,8 +134,8 @@ impl Image {
 
 /// Diff IDs and labels of an image configuration.
 fn config(bytes: &[u8]) -> Result<(Vec<Digest>, BTreeMap<String, String>), String> {
-    let config: Config = serde_json::from_slice(bytes).map_err(|error| format!("its configuration cannot be read: {error}"))?;
-    Ok((config.rootfs.diff_ids, config.config.and_then(|config| config.labels).unwrap_or_default()))
+    let config = ImageConfig::read(bytes).map_err(|error| format!("its configuration cannot be read: {error}"))?;
+    Ok((config.diff_ids, config.labels))
 }
 
 /// Labels that are also the manifest's annotations, where a registry shows them without the image's configuration.

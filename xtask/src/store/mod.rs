@@ -17,7 +17,6 @@ mod unpack;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 pub use blobs::Blobs;
 pub use direct::{Direct, DirectImage, DirectLayer, Open};
@@ -29,7 +28,7 @@ pub use trim::{Limit, Trimmed};
 pub use crate::oci::Compression;
 
 use crate::folder::FolderError;
-use crate::oci::Digest;
+use crate::oci::{Digest, ImageConfig};
 
 /// A compressed layer in the blob folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,23 +164,11 @@ impl From<FolderError> for StoreError {
     }
 }
 
-/// The part of an image configuration that the store needs.
-#[derive(Deserialize)]
-struct Config {
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    diff_ids: Vec<Digest>,
-}
-
 /// The uncompressed layers that an image configuration names, lowest first.
 ///
 /// # Errors
 /// The bytes are no image configuration.
 pub fn diff_ids(config: &[u8]) -> Result<Vec<Digest>, StoreError> {
-    let config: Config = serde_json::from_slice(config)
-        .map_err(|error| StoreError::Format { why: format!("an image configuration cannot be read: {error}") })?;
-    Ok(config.rootfs.diff_ids)
+    let unreadable = |error| StoreError::Format { why: format!("an image configuration cannot be read: {error}") };
+    Ok(ImageConfig::read(config).map_err(unreadable)?.diff_ids)
 }

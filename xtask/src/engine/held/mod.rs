@@ -10,10 +10,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::Engine;
-use crate::oci::Digest;
+use crate::oci::{Digest, ImageConfig};
 
 /// An image, read without an export.
 #[derive(Debug)]
@@ -46,17 +45,6 @@ impl HeldLayer {
     }
 }
 
-/// The part of an image configuration that is needed here.
-#[derive(Deserialize)]
-struct Config {
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    diff_ids: Vec<Digest>,
-}
-
 impl Engine {
     /// The images with these ids, in this order, if this user may read all that the engine keeps of them. Blocks for a few
     /// small files.
@@ -71,7 +59,7 @@ fn image(root: &Path, id: Digest) -> Option<HeldImage> {
     if Digest::of(&config) != id {
         return None;
     }
-    let diff_ids = serde_json::from_slice::<Config>(&config).ok()?.rootfs.diff_ids;
+    let diff_ids = ImageConfig::read(&config).ok()?.diff_ids;
     let layers = chain(&diff_ids).map(|(diff_id, chain)| layer(root, diff_id, chain)).collect::<Option<_>>()?;
     Some(HeldImage { config: config.into(), layers })
 }

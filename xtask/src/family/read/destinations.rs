@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::super::model::{Destination, Ecr, Encryption, Name};
+use super::super::model::{Destination, Ecr, Encryption};
+use super::super::name::Name;
 use super::super::problem::Problem;
 use super::super::reader::{Kind, Problems, Table, Text};
 use super::{NAME, repository};

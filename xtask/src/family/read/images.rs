@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::super::grammar;
-use super::super::model::{Image, Name, Pin, Published};
+use super::super::model::{Image, Pin, Published};
+use super::super::name::Name;
 use super::super::problem::Problem;
 use super::super::reader::{Kind, Problems, Table, Text};
 use super::super::suggest::one_of;

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::grammar;
-use super::model::{Family, Name, Tags, Template};
+use super::model::{Family, Tags, Template};
+use super::name::Name;
 use super::problem::{Problem, SourceText};
 use super::reader::{Kind, Problems, Table, Text};
 use crate::oci::{Compression, Platform, Repository};

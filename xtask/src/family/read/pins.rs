@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::grammar;
-use super::super::model::{Name, Pin, Place, Unpack, Upstream};
+use super::super::model::{Pin, Place, Unpack, Upstream};
+use super::super::name::Name;
 use super::super::problem::Problem;
 use super::super::reader::{Kind, Problems, Table, Text};
 use super::super::suggest::{closest, one_of};

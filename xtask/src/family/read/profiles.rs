@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::super::grammar;
-use super::super::model::{Base, Name, Pin, Profile};
+use super::super::model::{Base, Pin, Profile};
+use super::super::name::Name;
 use super::super::problem::Problem;
 use super::super::reader::{Kind, Problems, Table, Text};
 use super::{Known, NAME, args, pins};

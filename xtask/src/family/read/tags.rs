@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::super::model::{Name, Tags, Template};
+use super::super::model::{Tags, Template};
+use super::super::name::Name;
 use super::super::problem::Problem;
 use super::super::reader::{Problems, Table, Text};
 use super::{About, images, profiles, template};
