@@ -127,6 +127,8 @@ async fn look<'a>(deliveries: &[&'a Delivery], registries: &Registries) -> (Vec<
     for (to, tag, found) in stream::iter(asks).buffered(AT_ONCE).collect::<Vec<_>>().await {
         match found {
             Ok(found) => looked.push((to.repository.tag(&tag.name).to_string(), &to.repository, found)),
+            // A destination that fails at one tag fails at all of them: said once.
+            Err(_) if failures.iter().any(|failed: &Failed| failed.destination == to.destination) => {}
             Err(error) => failures.push(Failed { destination: to.destination.clone(), error }),
         }
     }
