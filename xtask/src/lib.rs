@@ -8,6 +8,7 @@ pub mod artifact;
 pub mod build;
 pub mod cli;
 pub mod cmd;
+pub mod contents;
 pub mod context;
 pub mod engine;
 pub mod event;

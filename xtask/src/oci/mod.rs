@@ -8,7 +8,7 @@ mod platform;
 mod reference;
 
 pub use compression::{Compression, InvalidCompression};
-pub use config::ImageConfig;
+pub use config::{ImageConfig, Instruction, RunConfig};
 pub use digest::{Digest, InvalidDigest};
 pub use ecr::EcrRegistry;
 pub use platform::{InvalidPlatform, Platform};

@@ -1,0 +1,38 @@
+//! `plan` and `build`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Inputs;
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// What it is resolved from
+    #[command(flatten)]
+    pub inputs: Inputs,
+}
+
+/// `build`
+#[derive(Debug, Args)]
+pub struct Build {
+    /// What the plan is resolved from
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Build every image anew, ignoring the engine's cache (pins do not move)
+    #[arg(long)]
+    pub no_cache: bool,
+    /// How many images are built at the same time
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: u16,
+    /// Write tags and digests to this file, with the key names of `docker buildx bake --metadata-file`
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<PathBuf>,
+    /// Wait for nobody: fail when another build of this family runs
+    #[arg(long)]
+    pub no_wait: bool,
+}

@@ -1,0 +1,97 @@
+//! What talks to registries: `push`, `verify`, `promote`, `ecr`.
+
+use clap::{Args, Subcommand};
+
+use super::Inputs;
+
+/// `push`
+#[derive(Debug, Args)]
+pub struct Push {
+    /// What the plan is resolved from: what is pushed is what this plan built
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// Replace the file's destinations: NAME=HOST[:PORT]/REPOSITORY; may be given more than once
+    #[arg(long = "destination", value_name = "NAME=REPOSITORY")]
+    pub destinations: Vec<String>,
+    /// Publish from a dirty tree; tags then say so
+    #[arg(long)]
+    pub allow_dirty: bool,
+    /// Publish what is built here, even where an image of the same input is published (immutable tags stay)
+    #[arg(long)]
+    pub force: bool,
+    /// Print what would be sent and tagged, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// A variant, by name or glob; may be given more than once (default: all)
+    #[arg(long = "variant", value_name = "NAME")]
+    pub variants: Vec<String>,
+    /// Every variant
+    #[arg(long, conflicts_with = "variants")]
+    pub all: bool,
+    /// A destination instead of all: NAME, or NAME=HOST[:PORT]/REPOSITORY; may be given more than once
+    #[arg(long = "destination", value_name = "NAME[=REPOSITORY]")]
+    pub destinations: Vec<String>,
+    /// A tag instead of the moving ones and those of the newest release; may be given more than once
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Read every blob and unpack every layer, instead of asking whether they are there
+    #[arg(long)]
+    pub deep: bool,
+}
+
+/// `promote`
+#[derive(Debug, Args)]
+pub struct Promote {
+    /// The image: a tag or a digest
+    #[arg(value_name = "REFERENCE")]
+    pub reference: String,
+    /// The variant that the image is to be (its label says which it is)
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// A tag to set instead of the variant's moving ones; may be given more than once
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// A destination instead of all: NAME, or NAME=HOST[:PORT]/REPOSITORY; may be given more than once
+    #[arg(long = "destination", value_name = "NAME[=REPOSITORY]")]
+    pub destinations: Vec<String>,
+    /// Where REFERENCE is looked up, instead of in the destinations
+    #[arg(long, value_name = "NAME[=REPOSITORY]")]
+    pub from: Option<String>,
+    /// Print what would be sent and moved, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `ecr`
+#[derive(Debug, Args)]
+pub struct EcrArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: EcrCommand,
+}
+
+/// The commands of `ecr`.
+#[derive(Debug, Subcommand)]
+pub enum EcrCommand {
+    /// Create the repositories that are missing and align the others, after showing the difference
+    Init(EcrInit),
+}
+
+/// `ecr init`
+#[derive(Debug, Args)]
+pub struct EcrInit {
+    /// A destination instead of all in ECR: NAME, or NAME=HOST/REPOSITORY; may be given more than once
+    #[arg(long = "destination", value_name = "NAME[=REPOSITORY]")]
+    pub destinations: Vec<String>,
+    /// Print what would be changed, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Ask nothing
+    #[arg(long, short)]
+    pub yes: bool,
+}
