@@ -2,6 +2,7 @@
 
 mod graph;
 mod inventory;
+mod record;
 mod step;
 mod vertices;
 
@@ -21,6 +22,7 @@ use crate::plan::{Action, Plan, Schedule, Step, StepId, Work};
 use crate::registry::Sources;
 
 pub use inventory::Inventory;
+pub use record::{InstructionRun, Recorder, Run, Runs, StepRun};
 pub use step::StepError;
 
 /// What a build works with.

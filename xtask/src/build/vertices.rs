@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::engine::{BuildEvent, VertexState};
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, InstructionState};
 
 /// Follows one build.
 pub(super) struct Vertices {
@@ -40,6 +40,13 @@ impl Vertices {
                 if is_internal(&name) {
                     return;
                 }
+                let now = match &state {
+                    VertexState::Started => InstructionState::Started,
+                    VertexState::Done => InstructionState::Done,
+                    VertexState::Cached => InstructionState::Cached,
+                    VertexState::Failed(_) => InstructionState::Failed,
+                };
+                events.emit(Event::Instruction { step: self.step.clone(), name: name.clone(), state: now });
                 match state {
                     VertexState::Started => {
                         let is_new = self.started.insert(id);

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::prepare::{Locking, Prepared};
 use super::{Session, edge, engine};
-use crate::build::{self, Inventory, Report, Site};
+use crate::build::{self, Inventory, Recorder, Report, Run, Runs, Site};
 use crate::cli::Build;
 use crate::engine::{Engine, SecretBytes};
 use crate::event::{Event, Events, Outcome};
@@ -79,7 +81,10 @@ pub(super) async fn build(
 
     let log = BuildLog::create(&places.logs()?, &edge::log_name("build"), console.clone())
         .map_err(|error| Failure::new(Exit::Missing, "cannot write the build's log").source(error))?;
-    let events: Events = log.clone();
+    let folder = places.state_folder("builds")?;
+    let file = Runs::file(&folder, plan.family.as_str(), plan.profile.as_str());
+    let recorder = Recorder::begin(file, run_of(plan, options), log.clone());
+    let events: Events = recorder.clone();
     for warning in &plan.warnings {
         events.emit(Event::Warning { text: warning.clone() });
     }
@@ -99,14 +104,32 @@ pub(super) async fn build(
         jobs: options.jobs,
         no_cache: options.no_cache,
     };
-    let mut report = build::execute(plan, &schedule, site, inventory, &events, &cancel).await?;
-    drop(events);
+    let executed = build::execute(plan, &schedule, site, inventory, &events, &cancel).await;
+    recorder.end(match &executed {
+        _ if cancel.is_cancelled() => Outcome::Cancelled,
+        Ok(report) if report.is_whole() => Outcome::Done,
+        _ => Outcome::Failed,
+    });
+    drop((events, recorder));
+    let mut report = executed?;
     if cancel.is_cancelled() {
         return Err(Failure::new(Exit::Interrupted, "interrupted; what was built is kept, a second run goes on from there"));
     }
     match failure(&mut report, &log) {
         Some(failure) => Err(failure),
         None => Ok(report),
+    }
+}
+
+/// A run that begins now.
+fn run_of(plan: &Plan, options: &Options) -> Run {
+    let now = OffsetDateTime::now_utc();
+    Run {
+        began: now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default(),
+        variants: plan.variants.iter().map(|variant| variant.name.to_string()).collect(),
+        jobs: options.jobs,
+        no_cache: options.no_cache,
+        ..Run::default()
     }
 }
 

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a step of a plan ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It was carried out.
@@ -20,6 +20,20 @@ pub enum Outcome {
     Skipped,
     /// Cancelled by the user.
     Cancelled,
+}
+
+/// Where an instruction of a build is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstructionState {
+    /// It runs.
+    Started,
+    /// It ran to its end.
+    Done,
+    /// The engine had its result.
+    Cached,
+    /// It failed.
+    Failed,
 }
 
 /// Something that happened.
@@ -50,6 +64,15 @@ pub enum Event {
         step: String,
         /// The line, without its end.
         line: String,
+    },
+    /// An instruction of a step's build begins or ends.
+    Instruction {
+        /// The step's id.
+        step: String,
+        /// `[stage-1 2/5] RUN apt-get install …`
+        name: String,
+        /// Where it is.
+        state: InstructionState,
     },
     /// A step ended.
     StepFinished {

@@ -45,7 +45,7 @@ impl Sink for BuildLog {
             }
             Event::Note { text } => text.clone(),
             Event::Warning { text } => format!("warning: {text}"),
-            Event::Transfer { .. } | Event::Request { .. } => String::new(),
+            Event::Transfer { .. } | Event::Request { .. } | Event::Instruction { .. } => String::new(),
         };
         if let (false, Ok(mut file)) = (line.is_empty(), self.file.lock()) {
             // A full disk must not end a build that would succeed.

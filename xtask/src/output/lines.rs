@@ -42,7 +42,7 @@ impl Sink for Lines {
                     self.print(&step, &current);
                 }
             }
-            Event::StepLog { .. } => {}
+            Event::StepLog { .. } | Event::Instruction { .. } => {}
             Event::StepFinished { step, outcome, seconds, detail } => {
                 // What was there already is told once, in the summary.
                 if outcome != Outcome::UpToDate {

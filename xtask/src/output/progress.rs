@@ -72,7 +72,7 @@ impl Sink for Bars {
                 let count = if total > 0 { format!("{done}/{total} ") } else { String::new() };
                 self.bar(&step, STEP, &step).set_message(format!("{count}{}", one_line(&current)));
             }
-            Event::StepLog { .. } => {}
+            Event::StepLog { .. } | Event::Instruction { .. } => {}
             Event::StepFinished { step, outcome, seconds, detail } => {
                 let line = format!("{} {step} {}", self.mark(outcome), describe(outcome, seconds, &detail));
                 self.end(&step, (outcome != Outcome::UpToDate).then_some(line.as_str()));
