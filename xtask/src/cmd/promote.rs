@@ -59,7 +59,13 @@ pub(super) async fn run(session: &Session, args: &Promote) -> Result<(), Failure
             session.console.result(&preview, &preview.to_string());
             return Ok(());
         }
-        let means = Means { registries: &registries, blobs: &blobs, compression: family.compression, events: &events };
+        let means = Means {
+            registries: &registries,
+            blobs: &blobs,
+            compression: family.compression,
+            events: &events,
+            attaching: publish::Attaching::Copies,
+        };
         // Every byte is published: nothing is asked of an engine.
         let export = async |_: &[String]| Err::<tokio::io::Empty, _>(std::io::Error::from(std::io::ErrorKind::Unsupported));
         let published = publish::execute(&release, &means, &mut ledger, export).await?;

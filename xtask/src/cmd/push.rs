@@ -51,14 +51,27 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
     let work = async {
         let registries = publish::connect(&wanted, &prepared.credentials).await?;
         let compression = prepared.family.compression;
-        let deciding = Deciding { registries: &registries, ledger: ledger.view(), blobs: &blobs, compression, force: args.force };
+        let deciding = Deciding {
+            registries: &registries,
+            ledger: ledger.view(),
+            blobs: &blobs,
+            compression,
+            force: args.force,
+            sbom: false,
+        };
         let release = Release::decide(wanted, &deciding).await?;
         if args.dry_run {
             let preview = release.preview();
             session.console.result(&preview, &preview.to_string());
             return Ok(None);
         }
-        let means = Means { registries: &registries, blobs: &blobs, compression, events: &events };
+        let means = Means {
+            registries: &registries,
+            blobs: &blobs,
+            compression,
+            events: &events,
+            attaching: publish::Attaching::Nothing,
+        };
         let export = async |names: &[String]| engine.get().await?.export(names).await.map_err(Failure::from);
         let published = publish::execute(&release, &means, &mut ledger, export).await?;
         let indexes = publish::complete(&indexes, &registries, &mut ledger, &events).await;

@@ -11,7 +11,7 @@ use crate::family::{Family, Image, Name, Selection};
 use crate::host;
 use crate::oci::is_tag;
 use crate::plan;
-use crate::publish::verify::{Asked, Kind, compare, look, newest_immutable};
+use crate::publish::verify::{Asked, Kind, Looking, compare, look, newest_immutable};
 use crate::publish::{Ledger, PublishError, Tag, TagKind, View, connect_to};
 use crate::registry::Access;
 
@@ -35,7 +35,7 @@ pub(super) async fn run(session: &Session, args: &Verify) -> Result<(), Failure>
         let places = asked.iter().flat_map(|asked| &asked.deliveries);
         let places = places.map(|to| (to.destination.as_str(), &to.repository, to.insecure));
         let registries = connect_to(places, Access::Pull, &sources).await?;
-        Ok(look(&asked, &registries, args.deep).await)
+        Ok(look(&asked, &registries, Looking { deep: args.deep, sboms: false }).await)
     };
     let evidence = session.interruptible(work).await?;
     let report = compare(&family.name, &asked, &evidence, &ledger, args.deep);
@@ -48,7 +48,7 @@ pub(super) async fn run(session: &Session, args: &Verify) -> Result<(), Failure>
             Err(Failure::new(Exit::Missing, message).hint("`cargo xtask doctor` says what is wrong with each destination"))
         }
         found => {
-            let hint = "`cargo xtask push` sets what is missing; `cargo xtask promote REFERENCE` points the tags to one image, and \
+            let hint = "`cargo xtask push` sets and attaches what is missing; `cargo xtask promote REFERENCE` points the tags to one image, and \
                         copies what a destination has lost";
             let differences = if found == 1 { "difference" } else { "differences" };
             Err(Failure::new(Exit::CheckFound, format!("verify found {found} {differences}")).hint(hint))

@@ -26,4 +26,8 @@ pub mod media_type {
     pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     /// A layer, tar and zstd.
     pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+    /// The configuration of what is no image: `{}`.
+    pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+    /// An SBOM (IANA media types: CycloneDX as JSON).
+    pub const CYCLONEDX: &str = "application/vnd.cyclonedx+json";
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc::{self, UnboundedSender};
 
+use super::attach::{self, Attached, Attaching};
 use super::decide::Choice;
 use super::image::{Descriptor, Image, annotations};
 use super::ledger::{ImageLine, Ledger};
@@ -54,6 +55,8 @@ pub struct PublishedImage {
     pub size: u64,
     /// Every destination's name, with its tags.
     pub destinations: BTreeMap<String, Vec<PublishedTag>>,
+    /// What is attached to it.
+    pub attachments: Vec<Attached>,
 }
 
 /// Where the bytes come from and go to.
@@ -66,6 +69,8 @@ pub struct Means<'a> {
     pub compression: Compression,
     /// Who is told.
     pub events: &'a Events,
+    /// What is attached to images.
+    pub attaching: Attaching<'a>,
 }
 
 /// Makes a client for every repository of the plan. Nothing is sent to a registry yet; credential helpers are asked.
@@ -98,7 +103,7 @@ pub async fn connect_to<'a>(
     Ok(registries)
 }
 
-/// Carries the release out. No tag is touched before every blob and manifest is in every destination and was read back,
+/// Carries the release out. No tag is touched before every blob, manifest and attachment is in every destination and was read back,
 /// no moving tag before every immutable one is set; at the end every tag is looked at again. `export` is asked for
 /// images whose layers are not known.
 ///
@@ -116,12 +121,17 @@ where
 {
     let images = store(release, means, export).await?;
     let targets = targets(release, &images, means.registries)?;
+    let attached = attach::attach(release, &images, means, ledger).await?;
     let mut journal = Journal::open(ledger, &targets, means.events)?;
     for kind in [TagKind::Immutable, TagKind::Moving] {
         tagging::set(&targets, kind, &release.survey, &mut journal).await?;
     }
     tagging::check(&targets, &journal).await?;
-    Ok(published(release, &images, journal))
+    let lacking = attach::check(release, &attached, means).await;
+    if !lacking.is_empty() {
+        return Err(journal.error(lacking, Vec::new()));
+    }
+    Ok(published(release, &images, &attached, journal))
 }
 
 impl Item {
@@ -315,9 +325,9 @@ fn targets<'a>(release: &'a Release, images: &'a [Image], registries: &'a Regist
     Ok(targets)
 }
 
-fn published(release: &Release, images: &[Image], journal: Journal<'_>) -> Published {
+fn published(release: &Release, images: &[Image], attached: &[Vec<attach::Done>], journal: Journal<'_>) -> Published {
     let mut tags = journal.into_tags();
-    let images = release.items.iter().zip(images).map(|(Item { release, choice, .. }, image)| {
+    let images = release.items.iter().zip(images).enumerate().map(|(place, (Item { release, choice, .. }, image))| {
         let destinations = release.destinations.iter().map(|delivery| {
             let mut tag = |name: &String| tags.remove(&delivery.repository.tag(name).to_string());
             let tags = delivery.tags.iter().filter_map(|wanted| tag(&wanted.name)).collect();
@@ -331,6 +341,7 @@ fn published(release: &Release, images: &[Image], journal: Journal<'_>) -> Publi
             config_digest: image.config_digest,
             size: image.size(),
             destinations: destinations.collect(),
+            attachments: attached.get(place).into_iter().flatten().map(attach::Done::told).collect(),
         }
     });
     Published { images: images.collect() }

@@ -84,11 +84,33 @@ pub struct ImageLine {
     pub config: Digest,
 }
 
+/// A line about what is attached to an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AttachmentLine {
+    /// The variant.
+    pub variant: Name,
+    /// What it runs on.
+    pub platform: Platform,
+    /// The destination's name.
+    pub destination: String,
+    /// The image: `ghcr.io/team/image@sha256:…`.
+    pub reference: String,
+    /// What is attached: `application/vnd.cyclonedx+json`.
+    pub artifact_type: String,
+    /// Its manifest.
+    pub digest: Digest,
+    /// What became of it.
+    pub state: State,
+}
+
+/// Readers that do not know one of these pass over its lines.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Fact {
     Image(ImageLine),
     Tag(TagLine),
+    Attachment(AttachmentLine),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,6 +149,8 @@ pub struct View {
     pub tags: BTreeMap<String, Remembered>,
     /// The last line of each image, by variant and platform.
     pub images: BTreeMap<(Name, Platform), ImageLine>,
+    /// What is attached, by the image's reference and its own digest.
+    pub attachments: BTreeMap<(String, Digest), AttachmentLine>,
 }
 
 impl View {
@@ -142,6 +166,7 @@ impl View {
     fn take(&mut self, at: String, fact: Fact) {
         match fact {
             Fact::Image(line) => drop(self.images.insert((line.variant.clone(), line.platform), line)),
+            Fact::Attachment(line) => drop(self.attachments.insert((line.reference.clone(), line.digest), line)),
             Fact::Tag(line) => {
                 let known = self.tags.get(&line.reference);
                 // Files of several releases are read in any order.
@@ -226,6 +251,17 @@ impl Ledger {
         match self.view.images.get(&(line.variant.clone(), line.platform)) == Some(&line) {
             true => Ok(()),
             false => self.append(Fact::Image(line)),
+        }
+    }
+
+    /// Writes what is attached to an image, unless that is known.
+    ///
+    /// # Errors
+    /// As [`Ledger::image`].
+    pub fn attachment(&mut self, line: AttachmentLine) -> Result<(), LedgerError> {
+        match self.view.attachments.contains_key(&(line.reference.clone(), line.digest)) && line.state != State::Pushed {
+            true => Ok(()),
+            false => self.append(Fact::Attachment(line)),
         }
     }
 
@@ -319,6 +355,36 @@ mod tests {
         assert_eq!((remembered.line.digest, remembered.line.state), (Digest::of("b"), State::Pending));
         let said = remembered.to_string();
         assert!(said.starts_with(&format!("it was to be set to {} at 20", Digest::of("b"))) && said.ends_with('Z'), "{said}");
+    }
+
+    #[test]
+    fn attachments_and_kinds_that_are_not_known_yet() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open(folder.path(), "epic-1").expect("opened");
+        let line = |digest: &str, state| AttachmentLine {
+            variant: "aws".parse().expect("a name"),
+            platform: Platform::LinuxAmd64,
+            destination: "ghcr".to_owned(),
+            reference: "r@sha256:1".to_owned(),
+            artifact_type: "application/x".to_owned(),
+            digest: Digest::of(digest),
+            state,
+        };
+        for (line, written) in [
+            (line("a", State::Pushed), 1),
+            (line("a", State::AlreadyThere), 1),
+            (line("b", State::AlreadyThere), 2),
+            (line("a", State::Pushed), 3),
+        ] {
+            ledger.attachment(line).expect("written");
+            assert_eq!(lines(&ledger), written);
+        }
+        let text = fs::read_to_string(ledger.path()).expect("the ledger");
+        assert!(text.contains(r#""attachment":{"variant":"aws""#), "{text}");
+        // What a later version writes says nothing to this one, and hides nothing.
+        fs::write(ledger.path(), text.replacen("\"attachment\"", "\"something\"", 1)).expect("written");
+        let again = Ledger::open(folder.path(), "epic-1").expect("opened again");
+        assert_eq!(again.view(), ledger.view());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! every variant: what the engine has, or what is published of the same input; `release` is the decided value that a dry
 //! run shows and `execute` carries out; `ledger` remembers.
 
+mod attach;
 mod decide;
 mod execute;
 mod image;
@@ -20,11 +21,14 @@ mod tagging;
 mod upload;
 pub mod verify;
 
+pub use attach::{
+    Artifact, Attached, Attaching, AttachmentPlan, AttachmentPreview, AttachmentState, Because, Describe, Described, SBOM_FILE,
+};
 pub use decide::Choice;
 pub use execute::{Means, Published, PublishedImage, Registries, connect, connect_to, execute};
 pub use image::{Descriptor, Image};
 pub use index::{IndexRelease, PublishedIndex, complete, member_tag};
-pub use ledger::{ImageLine, Ledger, LedgerError, Remembered, State, TagLine, View};
+pub use ledger::{AttachmentLine, ImageLine, Ledger, LedgerError, Remembered, State, TagLine, View};
 pub use plan::{Built, Circumstances, Delivery, Origin, ReleasePlan, Tag, TagKind, Tree, VariantRelease};
 pub use promote::{Identified, Located};
 pub use refusal::{Refusal, Wanted};
@@ -76,6 +80,14 @@ pub enum PublishError {
     Nowhere {
         /// The layer.
         digest: Digest,
+    },
+    /// The SBOM of an image cannot be made. Nothing was tagged.
+    #[error("the SBOM of `{variant}` cannot be made: {why}")]
+    Sbom {
+        /// The image's variant.
+        variant: Name,
+        /// Why.
+        why: String,
     },
     /// What is wanted cannot be written down, so nothing is begun.
     #[error("{0}: {why}", why = .0.why())]
@@ -163,7 +175,9 @@ impl PublishError {
         match self {
             Self::Refused { .. } => Exit::Refused,
             Self::Connect { .. } | Self::Missing { .. } | Self::Unknown { .. } => Exit::Missing,
-            Self::Store(_) | Self::Untagged { .. } | Self::Nowhere { .. } | Self::Ledger(_) => Exit::PublishUntagged,
+            Self::Store(_) | Self::Untagged { .. } | Self::Sbom { .. } | Self::Nowhere { .. } | Self::Ledger(_) => {
+                Exit::PublishUntagged
+            }
             Self::Partly { .. } => Exit::PublishPartly,
         }
     }
@@ -182,6 +196,7 @@ impl From<PublishError> for Failure {
                  tag of its own, build here and push with `--force`"
                     .to_owned(),
             ],
+            PublishError::Sbom { .. } => vec!["`--no-sbom` publishes without".to_owned()],
             PublishError::Ledger(_) => vec!["make room, or name another folder with XDG_STATE_HOME".to_owned()],
             PublishError::Connect { error, .. } => error.hint().into_iter().collect(),
             PublishError::Untagged { failures } => failures.iter().filter_map(|failed| failed.error.hint()).collect(),

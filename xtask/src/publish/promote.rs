@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
+use super::attach::Scope;
 use super::image::{Head, Image};
 use super::ledger::View;
 use super::plan::{ReleasePlan, TagKind, forbidden};
@@ -157,16 +158,18 @@ impl Release {
         if !refusals.is_empty() {
             return Err(PublishError::Refused { refusals });
         }
+        let everywhere = holders.clone();
         let whole = complete(&image, holders, registries).await;
         let input = plan.variants().first().map(|release| release.input);
         survey
             .found
             .insert(digest, Found { manifest: image.manifest.bytes.clone(), image: Some(image.clone()), input, holders: whole });
         let choice = Choice::Given { reference, digest };
-        let item = |release| Item { release, choice: choice.clone(), image: Some(image.clone()) };
+        let item = |release| Item { release, choice: choice.clone(), image: Some(image.clone()), attachments: None };
         let items = plan.into_variants().into_iter().map(item).collect();
         let mut release = Self { items, survey, missing: BTreeMap::new(), there: BTreeMap::new() };
         release.look_for_blobs(registries).await?;
+        release.look_for_attachments(Scope::Copies, &everywhere, registries).await?;
         Ok(release)
     }
 }

@@ -1,12 +1,13 @@
 //! A release that is decided: which image each variant is, what is missing where, where every tag points now and where it
 //! will. This value is shown by a dry run, and carried out otherwise.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::{self, Write as _};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
+use super::attach::{AttachmentPlan, AttachmentPreview, Scope, plan as plan_attachments};
 use super::decide::{Choice, Undecided, decide};
 use super::image::{Image, annotations};
 use super::ledger::View;
@@ -41,6 +42,8 @@ pub struct Item {
     pub choice: Choice,
     /// The image; none where its layers have to be compressed first.
     pub image: Option<Image>,
+    /// What is to be attached to it; none where its manifest is not known yet.
+    pub attachments: Option<Vec<AttachmentPlan>>,
 }
 
 /// What a release is decided from, beside its plan.
@@ -55,6 +58,8 @@ pub struct Circumstances<'a> {
     pub compression: Compression,
     /// Publish what the engine has, even where the same is published.
     pub force: bool,
+    /// Whether images get their SBOMs.
+    pub sbom: bool,
 }
 
 impl Release {
@@ -87,10 +92,12 @@ impl Release {
                 Some(digest) => survey.image(digest, release.input).cloned(),
                 None => known,
             };
-            Item { release, choice, image }
+            Item { release, choice, image, attachments: None }
         });
         let mut release = Self { items: items.collect(), survey, missing: BTreeMap::new(), there: BTreeMap::new() };
         release.look_for_blobs(at.registries).await?;
+        let scope = if at.sbom { Scope::Sboms } else { Scope::Nothing };
+        release.look_for_attachments(scope, &BTreeSet::new(), at.registries).await?;
         Ok(release)
     }
 
@@ -129,6 +136,23 @@ impl Release {
         if failures.is_empty() { Ok(()) } else { Err(PublishError::Untagged { failures }) }
     }
 
+    /// Looks at what is attached to every known image; repositories beside the destinations are asked `also`.
+    pub(super) async fn look_for_attachments(
+        &mut self,
+        scope: Scope,
+        also: &BTreeSet<Repository>,
+        registries: &Registries,
+    ) -> Result<(), PublishError> {
+        for item in &mut self.items {
+            if let Some(digest) = item.image.as_ref().map(|image| image.manifest.digest) {
+                item.attachments = Some(plan_attachments(item, digest, scope, also, registries).await?);
+            } else if scope == Scope::Nothing {
+                item.attachments = Some(Vec::new());
+            }
+        }
+        Ok(())
+    }
+
     /// Every variant at every destination.
     pub(super) fn deliveries(&self) -> impl Iterator<Item = (&Item, &Delivery)> {
         self.items.iter().flat_map(|item| item.release.destinations.iter().map(move |delivery| (item, delivery)))
@@ -164,7 +188,13 @@ impl Release {
             transfer.to_compress += unknown.filter(|layer| layers.insert((repository, **layer))).count() as u64;
         }
         let variants = self.items.iter().map(|item| self.variant(item)).collect();
-        Preview { schema: 1, variants, transfers: transfers.into_values().collect() }
+        let attachments = self.items.iter().flat_map(|item| {
+            // Of what is not compressed yet nothing can be attached anywhere.
+            let unknown = AttachmentPlan::unknown();
+            let planned = item.attachments.clone().unwrap_or_else(|| vec![unknown]);
+            planned.into_iter().map(|planned| planned.preview(item)).collect::<Vec<_>>()
+        });
+        Preview { schema: 1, variants, transfers: transfers.into_values().collect(), attachments: attachments.collect() }
     }
 
     fn variant(&self, item: &Item) -> VariantPreview {
@@ -202,6 +232,8 @@ pub struct Preview {
     pub variants: Vec<VariantPreview>,
     /// What goes to each destination.
     pub transfers: Vec<Transfer>,
+    /// What is attached to each image before its tags are set.
+    pub attachments: Vec<AttachmentPreview>,
 }
 
 /// A variant in a dry run.
@@ -285,6 +317,12 @@ impl fmt::Display for Preview {
                 write!(text, ", {} layers to export and compress first", transfer.to_compress)?;
             }
             writeln!(f, "{}: {}\n  {text}", transfer.destination, transfer.repository)?;
+        }
+        if !self.attachments.is_empty() {
+            writeln!(f, "attached before any tag is set")?;
+        }
+        for attachment in &self.attachments {
+            writeln!(f, "  {attachment}")?;
         }
         for (kind, words) in [(TagKind::Immutable, "immutable tags"), (TagKind::Moving, "then moving tags")] {
             writeln!(f, "{words}")?;

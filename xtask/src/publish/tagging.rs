@@ -137,7 +137,7 @@ impl<'a> Journal<'a> {
     }
 
     /// The error for what failed, by what this run has set.
-    fn error(&self, failures: Vec<Failed>, refusals: Vec<Refusal>) -> PublishError {
+    pub(super) fn error(&self, failures: Vec<Failed>, refusals: Vec<Refusal>) -> PublishError {
         let set = self.tags.values().filter(|(tag, _)| tag.state != TagState::AlreadyThere);
         let tags: Vec<_> = set.map(|(tag, digest)| format!("{}@{digest}", tag.reference)).collect();
         match tags.is_empty() && !self.unsure {

@@ -171,7 +171,7 @@ impl Registry {
 }
 
 /// `Link: </v2/…?last=b&n=1000>; rel="next"` (RFC 5988)
-fn next_page(answer: &Answer) -> Option<String> {
+pub(super) fn next_page(answer: &Answer) -> Option<String> {
     let link = answer.header(header::LINK)?;
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     parameters.contains("next").then(|| target.to_owned())

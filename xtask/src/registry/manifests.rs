@@ -103,13 +103,22 @@ impl Registry {
     /// # Errors
     /// It could not be written, or what came back is something else.
     pub async fn put_manifest(&self, bytes: &Bytes, media_type: &str) -> Result<Digest, RegistryError> {
+        self.put_subject(bytes, media_type).await?;
+        Ok(Digest::of(bytes))
+    }
+
+    /// The same; what the registry has taken for the manifest's `subject`, where it says so (`OCI-Subject`).
+    pub(super) async fn put_subject(&self, bytes: &Bytes, media_type: &str) -> Result<Option<Digest>, RegistryError> {
         let digest = Digest::of(bytes);
         let what = format!("take manifest {}", digest.short(12));
         let ask = putting(self.transport.ask(Method::PUT, &format!("manifests/{digest}"))?, bytes, media_type);
-        let mut attempts = self.transport.attempts();
+        let (mut attempts, mut subject) = (self.transport.attempts(), None);
         loop {
             let trouble = match self.transport.once(&ask).await {
-                Ok(answer) if answer.status.is_success() => break,
+                Ok(answer) if answer.status.is_success() => {
+                    subject = answer.header("oci-subject").and_then(|subject| subject.parse().ok());
+                    break;
+                }
                 Ok(answer) => match self.refusal(&what, &answer) {
                     Ok(trouble) => trouble,
                     // Refused because it is there is as good as taken.
@@ -126,7 +135,7 @@ impl Registry {
         }
         self.wrote(&digest.to_string(), digest);
         match self.manifest(&digest.to_string()).await? {
-            Some(found) if found.bytes == *bytes => Ok(digest),
+            Some(found) if found.bytes == *bytes => Ok(subject),
             found => Err(RegistryError::ReadBack {
                 reference: self.repository.digest(digest).to_string(),
                 found: found.map_or_else(|| "nothing".to_owned(), |found| found.digest.to_string()),

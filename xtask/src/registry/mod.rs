@@ -17,6 +17,7 @@ mod helper;
 mod identity;
 mod login;
 mod manifests;
+mod referrers;
 mod trace;
 mod transport;
 mod web;
@@ -29,6 +30,7 @@ pub use credentials::{Choice, Credential, CredentialError, Sources};
 pub use download::BlobReader;
 pub use identity::{Asking, Configured, Fixed, Identified, Identity};
 pub use manifests::Found;
+pub use referrers::{Referrer, fallback_tag};
 pub use trace::trace;
 pub use transport::{Access, Patience};
 

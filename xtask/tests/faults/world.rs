@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use xtask::event::{Event, Events, Sink};
 use xtask::oci::{Platform, Repository};
 use xtask::publish::{
-    Built, Circumstances, Deciding, Delivery, Ledger, LedgerError, Means, Origin, PublishError, Published, Registries, Release,
-    ReleasePlan, Tag, TagKind, Tree, VariantRelease, execute,
+    Attaching, Built, Circumstances, Deciding, Delivery, Ledger, LedgerError, Means, Origin, PublishError, Published, Registries,
+    Release, ReleasePlan, Tag, TagKind, Tree, VariantRelease, execute,
 };
 use xtask::registry::{Access, Registry};
 use xtask::retry::{Clock, Policy, Sleeping};
@@ -63,10 +63,16 @@ impl Job {
             let compression = Compression::default();
             let references = plan.references();
             let work = async {
-                let deciding =
-                    Deciding { registries: &registries, ledger: ledger.view(), blobs: &blobs, compression, force: false };
+                let deciding = Deciding {
+                    registries: &registries,
+                    ledger: ledger.view(),
+                    blobs: &blobs,
+                    compression,
+                    force: false,
+                    sbom: false,
+                };
                 let release = Release::decide(plan, &deciding).await?;
-                let means = Means { registries: &registries, blobs: &blobs, compression, events };
+                let means = Means { registries: &registries, blobs: &blobs, compression, events, attaching: Attaching::Nothing };
                 let export = async |_: &[String]| {
                     exported.store(true, Ordering::Relaxed);
                     let build = self.build.ok_or(std::io::ErrorKind::NotFound)?;

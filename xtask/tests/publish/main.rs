@@ -1,5 +1,6 @@
 //! Publishing, against real registries and a real engine. Needs `docker`, `docker-registry`, `htpasswd` and `skopeo`.
 
+mod attach;
 mod credentials;
 mod export;
 mod index;
@@ -17,8 +18,8 @@ use tempfile::TempDir;
 use xtask::event::Events;
 use xtask::oci::{Platform, Repository};
 use xtask::publish::{
-    Circumstances, Deciding, Delivery, Ledger, Means, Origin, PublishError, Published, Registries, Release, ReleasePlan, Tag,
-    TagKind, TagState, Tree, VariantRelease, execute,
+    Attaching, Circumstances, Deciding, Delivery, Describe, Ledger, Means, Origin, PublishError, Published, Registries, Release,
+    ReleasePlan, Tag, TagKind, TagState, Tree, VariantRelease, execute,
 };
 use xtask::registry::{Access, Registry, Sources};
 use xtask::retry::{Policy, SystemClock};
@@ -76,6 +77,7 @@ async fn hasty(plan: &ReleasePlan, sources: &Sources) -> Registries {
 
 /// The same for repositories that want no password.
 fn hasty_to(repositories: impl Iterator<Item = Repository>) -> Registries {
+    tls();
     let policy =
         Policy { attempts: 3, base: Duration::from_millis(1), cap: Duration::from_millis(1), total: Duration::from_secs(60) };
     let client = |repository: Repository| {
@@ -92,12 +94,14 @@ struct Machine {
     state: TempDir,
     force: bool,
     compression: Compression,
+    /// Who makes SBOMs; none: `--no-sbom`.
+    describe: Option<Arc<dyn Describe>>,
 }
 
 impl Machine {
     fn new() -> Self {
         let folder = || tempfile::tempdir().expect("a folder");
-        Self { cache: folder(), state: folder(), force: false, compression: Compression::default() }
+        Self { cache: folder(), state: folder(), force: false, compression: Compression::default(), describe: None }
     }
 
     fn blobs(&self) -> Arc<Blobs> {
@@ -111,14 +115,22 @@ impl Machine {
     async fn decide(&self, plan: &ReleasePlan, registries: &Registries) -> Result<Release, PublishError> {
         let (blobs, ledger) = (self.blobs(), self.ledger());
         let compression = self.compression;
-        let deciding = Deciding { registries, ledger: ledger.view(), blobs: &blobs, compression, force: self.force };
+        let deciding = Deciding {
+            registries,
+            ledger: ledger.view(),
+            blobs: &blobs,
+            compression,
+            force: self.force,
+            sbom: self.describe.is_some(),
+        };
         Release::decide(plan.clone(), &deciding).await
     }
 
     async fn publish(&self, plan: &ReleasePlan, registries: &Registries, events: &Events) -> Result<Published, PublishError> {
         let (blobs, mut ledger, compression) = (self.blobs(), self.ledger(), self.compression);
         let release = self.decide(plan, registries).await?;
-        let means = Means { registries, blobs: &blobs, compression, events };
+        let attaching = self.describe.as_deref().map_or(Attaching::Nothing, Attaching::Sboms);
+        let means = Means { registries, blobs: &blobs, compression, events, attaching };
         execute(&release, &means, &mut ledger, async |names: &[String]| save(names).await).await
     }
 }

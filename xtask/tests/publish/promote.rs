@@ -6,8 +6,8 @@ use std::sync::Arc;
 use xtask::failure::Exit;
 use xtask::oci::{Digest, Repository};
 use xtask::publish::{
-    Circumstances, Located, Means, PublishError, Published, Registries, Release, ReleasePlan, TagState, Tree, VariantRelease,
-    execute,
+    Attaching, Circumstances, Located, Means, PublishError, Published, Registries, Release, ReleasePlan, TagState, Tree,
+    VariantRelease, execute,
 };
 use xtask::store::Compression;
 
@@ -53,7 +53,13 @@ impl World {
     async fn promote(&self, reference: &str, tags: &[&str]) -> Result<Published, PublishError> {
         let release = self.decide(reference, tags).await?;
         let (blobs, mut ledger, events) = (self.machine.blobs(), self.machine.ledger(), Trigger::never().events());
-        let means = Means { registries: &self.clients, blobs: &blobs, compression: Compression::default(), events: &events };
+        let means = Means {
+            registries: &self.clients,
+            blobs: &blobs,
+            compression: Compression::default(),
+            events: &events,
+            attaching: Attaching::Copies,
+        };
         let export = async |_: &[String]| Err::<tokio::io::Empty, _>(std::io::Error::other("nothing is exported"));
         execute(&release, &means, &mut ledger, export).await
     }

@@ -16,6 +16,9 @@ use xtask::store::Want;
 #[path = "../support/front.rs"]
 #[allow(dead_code, unreachable_pub)]
 pub(crate) mod front;
+#[path = "../support/referrers.rs"]
+#[allow(dead_code, unreachable_pub)]
+pub(crate) mod referrers;
 #[path = "../support/registry.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod registry;

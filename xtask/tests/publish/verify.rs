@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use xtask::oci::Digest;
-use xtask::publish::verify::{Asked, Kind, Report, compare, look};
+use xtask::publish::verify::{Asked, Kind, Looking, Report, compare, look};
 use xtask::publish::{Delivery, Ledger, Registries, State, TagKind, TagLine};
 
 use crate::made::Made;
@@ -52,8 +52,8 @@ impl World {
     }
 
     async fn verify(&self, ledger: &Ledger, deep: bool) -> Report {
-        let asked = self.asked();
-        let evidence = look(&asked, &self.clients, deep).await;
+        let (asked, looking) = (self.asked(), Looking { deep, sboms: false });
+        let evidence = look(&asked, &self.clients, looking).await;
         compare(&"epic".parse().expect("a name"), &asked, &evidence, ledger.view(), deep)
     }
 

@@ -8,6 +8,7 @@ pub mod faults;
 pub mod front;
 pub mod ghcr;
 pub mod moto;
+pub mod referrers;
 pub mod registry;
 pub mod secure;
 pub mod vendors;

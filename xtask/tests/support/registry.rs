@@ -114,8 +114,13 @@ impl LocalRegistry {
         String::from_utf8_lossy(&output.stdout).trim().parse().ok().filter(|_| output.status.success())
     }
 
-    /// The tags of [`LocalRegistry::repository`], sorted.
+    /// The tags of [`LocalRegistry::repository`] that people set, sorted.
     pub fn tags(&self) -> Vec<String> {
+        self.all_tags().into_iter().filter(|tag| !tag.starts_with("sha256-")).collect()
+    }
+
+    /// All of them, with those that stand in for lists of referrers.
+    pub fn all_tags(&self) -> Vec<String> {
         let image = format!("docker://{}", self.repository());
         let output = Command::new("skopeo").args(["list-tags", "--tls-verify=false", &image]).output().expect("skopeo runs");
         let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();

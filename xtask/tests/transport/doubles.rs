@@ -7,3 +7,5 @@ pub mod ecr;
 pub mod front;
 #[path = "../support/ghcr.rs"]
 pub mod ghcr;
+#[path = "../support/referrers.rs"]
+pub mod referrers;

@@ -12,6 +12,7 @@ mod login;
 mod quirks;
 mod reading;
 mod recovery;
+mod referrers;
 
 pub(crate) use doubles::front;
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::image::{Image, annotations};
 use super::super::ledger::{State, View};
 use super::super::plan::{Delivery, TagKind, forbidden};
+use super::sboms;
 use super::{Asked, Difference, Evidence, Fault, Kind, Report, SeenImage, SeenTag, TagReport};
 use crate::family::Name;
 use crate::oci::{Digest, Repository};
@@ -26,9 +27,10 @@ pub fn compare(family: &Name, asked: &[Asked], evidence: &Evidence, ledger: &Vie
             message,
         };
         let seen = wanted(variant, &seen);
+        let at_destinations = images(&seen);
         unreachable(&seen, &mut differences, &at);
         under_each_tag(&seen, ledger, &mut differences, &at);
-        for (repository, digest, destination) in images(&seen) {
+        for (repository, digest, destination) in at_destinations.iter().copied() {
             let Some(image) = evidence.images.get(&(repository.clone(), digest)) else { continue };
             let name = format!("`{repository}@{}`", digest.short(12));
             faults(&name, image, destination, &mut differences, &at);
@@ -40,6 +42,8 @@ pub fn compare(family: &Name, asked: &[Asked], evidence: &Evidence, ledger: &Vie
             let refusals = delivery.map(|to| forbidden(&variant.variant, &found.labels, to)).unwrap_or_default();
             differences.extend(refusals.iter().map(|refusal| at(Kind::Policy, Some(destination), refusal.to_string())));
         }
+        let of_sboms = sboms::differences(&at_destinations, evidence, ledger);
+        differences.extend(of_sboms.into_iter().map(|(destination, message)| at(Kind::Sbom, destination, message)));
         parentage(variant, asked, evidence, &mut differences, &at);
         let report = |tag: &&SeenTag| TagReport {
             variant: tag.variant.clone(),

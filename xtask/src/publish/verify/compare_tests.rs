@@ -42,7 +42,7 @@ fn image(variant: &str, layers: &[&str], more: &[(&str, &str)]) -> SeenImage {
         "layers": layers.iter().map(layer).collect::<Vec<_>>(),
     });
     let image = Image::published(manifest.to_string().into(), config.into()).expect("an image");
-    SeenImage { annotations: annotations(&labels), image: Some(image), faults: Vec::new() }
+    SeenImage { annotations: annotations(&labels), image: Some(image), ..SeenImage::default() }
 }
 
 impl World {

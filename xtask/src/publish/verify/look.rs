@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt, stream};
 
 use super::super::Registries;
+use super::super::attach;
 use super::super::image::{Descriptor, Head, Image};
 use super::super::survey::configuration;
-use super::{Asked, Evidence, Fault, SeenImage, SeenTag, deep};
+use super::{Asked, Evidence, Fault, Looking, SeenImage, SeenTag, deep};
 use crate::oci::{Digest, Repository};
 use crate::registry::{Registry, RegistryError};
 
@@ -16,9 +17,9 @@ const AT_ONCE: usize = 8;
 /// Blobs that are read at the same time: each takes a processor.
 const READ_AT_ONCE: usize = 2;
 
-/// Looks at all that is asked for; with `read`, every blob is read and every layer unpacked. What cannot be asked for is
+/// Looks at all that is asked for, as closely as is said. What cannot be asked for is
 /// part of the evidence, so that all that is wrong is told at once.
-pub async fn look(asked: &[Asked], registries: &Registries, read: bool) -> Evidence {
+pub async fn look(asked: &[Asked], registries: &Registries, looking: Looking) -> Evidence {
     let mut evidence = Evidence::default();
     let places = asked.iter().flat_map(|asked| asked.deliveries.iter().map(move |to| (asked, to)));
     let tags = places.flat_map(|(asked, to)| to.tags.iter().map(move |tag| (asked, to, tag)));
@@ -47,13 +48,45 @@ pub async fn look(asked: &[Asked], registries: &Registries, read: bool) -> Evide
 
     let aside = |tag: &&SeenTag| asked.iter().any(|asked| asked.variant == tag.variant && asked.aside);
     let told: BTreeSet<_> = evidence.tags.iter().filter(|tag| !aside(tag)).filter_map(behind).collect();
-    let faults = blobs(&evidence, &told, registries, read).await;
+    let faults = blobs(&evidence, &told, registries, looking.deep).await;
     for (at, seen) in evidence.images.iter_mut().filter(|(at, _)| told.contains(at)) {
         for blob in seen.image.iter().flat_map(Image::blobs) {
             seen.faults.extend(faults.get(&(at.0.clone(), blob.digest)).cloned());
         }
     }
+    if looking.sboms {
+        sboms(&mut evidence, &told, registries, looking.deep).await;
+    }
     evidence
+}
+
+/// Looks for the SBOMs of the images that are `told` of.
+async fn sboms(evidence: &mut Evidence, told: &BTreeSet<(Repository, Digest)>, registries: &Registries, read: bool) {
+    let images = evidence.images.iter_mut().filter(|(at, seen)| told.contains(at) && seen.image.is_some());
+    let asks = images.filter_map(|(at, seen)| Some((registries.get(&at.0)?, at.1, seen)));
+    let asks = asks.map(|(registry, digest, seen)| async move {
+        match attached(registry, digest, read).await {
+            Ok(sboms) => seen.sboms = Some(sboms),
+            Err(error) => seen.faults.push(Fault::Unreadable { why: error.to_string() }),
+        }
+    });
+    let asks: Vec<_> = asks.collect();
+    stream::iter(asks).buffer_unordered(AT_ONCE).collect::<()>().await;
+}
+
+async fn attached(registry: &Registry, image: Digest, read: bool) -> Result<BTreeMap<Digest, Vec<Fault>>, RegistryError> {
+    let mut found = BTreeMap::new();
+    for artifact in attach::ours(registry, image).await? {
+        let mut faults = Vec::new();
+        for blob in &artifact.blobs {
+            faults.extend(match read {
+                true => deep::blob(registry, blob, None).await?,
+                false => presence(registry, blob).await?,
+            });
+        }
+        found.insert(artifact.digest(), faults);
+    }
+    Ok(found)
 }
 
 fn wrong(fault: Fault) -> SeenImage {
@@ -68,13 +101,13 @@ async fn image(registry: &Registry, digest: Digest) -> Result<SeenImage, Registr
     };
     let annotations = head.annotations().cloned().unwrap_or_default();
     let Some(named) = head.config() else {
-        return Ok(SeenImage { annotations, image: None, faults: index(registry, &head).await? });
+        return Ok(SeenImage { annotations, faults: index(registry, &head).await?, ..SeenImage::default() });
     };
     let Some(bytes) = configuration(registry, named).await? else {
         return Ok(SeenImage { annotations, ..wrong(Fault::NoConfiguration { digest: named.digest }) });
     };
     Ok(match Image::published(manifest.bytes, bytes) {
-        Ok(image) => SeenImage { image: Some(image), annotations, faults: Vec::new() },
+        Ok(image) => SeenImage { image: Some(image), annotations, ..SeenImage::default() },
         Err(why) => SeenImage { annotations, ..wrong(Fault::Foreign { why }) },
     })
 }

@@ -5,6 +5,7 @@
 mod compare;
 mod deep;
 mod look;
+mod sboms;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,15 @@ pub struct Asked {
     pub tentative: BTreeSet<String>,
     /// Looked at only because others are built on it: nothing is said about it.
     pub aside: bool,
+}
+
+/// How closely is looked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Looking {
+    /// Every blob is read, and every layer unpacked.
+    pub deep: bool,
+    /// SBOMs are looked for.
+    pub sboms: bool,
 }
 
 /// What the registries showed.
@@ -68,6 +78,8 @@ pub struct SeenImage {
     pub annotations: BTreeMap<String, String>,
     /// What is wrong with it there.
     pub faults: Vec<Fault>,
+    /// The SBOMs that this tool has attached to it, with what is wrong with each; none where nobody looked.
+    pub sboms: Option<BTreeMap<Digest, Vec<Fault>>>,
 }
 
 /// What is wrong with an image at a destination.
@@ -160,6 +172,8 @@ pub enum Kind {
     Manifest,
     /// A blob is missing or damaged.
     Blob,
+    /// The image has no SBOM, or another one than elsewhere, or one that is missing or damaged.
+    Sbom,
     /// A label is not what it should be.
     Label,
     /// The image should not be in this destination.

@@ -1,0 +1,225 @@
+//! Attachments of a release: SBOMs that consumers find, in every destination, before any tag is set.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+use xtask::event::Event;
+use xtask::failure::Exit;
+use xtask::oci::{Digest, media_type};
+use xtask::publish::verify::{Asked, Kind, Looking, compare, look};
+use xtask::publish::{Because, Describe, Described, Image, PublishError, Published, Registries};
+use xtask::registry::fallback_tag;
+
+use crate::support::front::{Front, Say, error};
+use crate::support::referrers::{Habits, Referrers};
+use crate::support::{LocalImage, LocalRegistry, Trigger, run};
+use crate::{Machine, delivery, hasty_to, plan, runtime};
+
+/// Says what an image is, and counts how often it was asked.
+#[derive(Default)]
+struct Counting {
+    asked: AtomicU32,
+    fails: bool,
+}
+
+impl Describe for Counting {
+    fn sbom<'a>(&'a self, image: &'a Image) -> Described<'a> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let document = json!({"bomFormat": "CycloneDX", "of": image.config_digest}).to_string();
+        let said = if self.fails { Err("a layer cannot be read".to_owned()) } else { Ok(Bytes::from(document)) };
+        Box::pin(std::future::ready(said))
+    }
+}
+
+fn machine() -> (Machine, Arc<Counting>) {
+    let counting = Arc::new(Counting::default());
+    let describe: Arc<dyn Describe> = counting.clone();
+    (Machine { describe: Some(describe), ..Machine::new() }, counting)
+}
+
+/// Publishes one image to these addresses under `aws-1` and `aws`.
+fn push(machine: &Machine, image: &LocalImage, to: &[(&str, &str)], events: &Arc<Trigger>) -> Result<Published, PublishError> {
+    let at = |address: &str| format!("{address}/team/image").parse().expect("a repository");
+    let to = to.iter().map(|(name, address)| delivery(name, at(address), &["once aws-1", "moves aws"])).collect();
+    let plan = plan(vec![("aws", image, to)]);
+    let repositories = plan.variants().iter().flat_map(|release| &release.destinations).map(|to| to.repository.clone());
+    let registries: Registries = hasty_to(repositories);
+    runtime(async { machine.publish(&plan, &registries, &events.events()).await })
+}
+
+/// As any client does it that knows nothing of us: the SBOMs of what a tag points to, by skopeo and the tag's name alone.
+fn sboms(registry: &LocalRegistry, tag: &str) -> Vec<(String, Value)> {
+    let image = registry.skopeo(tag, None).expect("the tag is there");
+    let raw = |reference: String| {
+        let text = run("skopeo", &["inspect", "--raw", "--tls-verify=false", &format!("docker://{reference}")]);
+        serde_json::from_str::<Value>(&text).expect("JSON")
+    };
+    let index = raw(registry.repository().tag(fallback_tag(image)).to_string());
+    let ours =
+        index["manifests"].as_array().expect("entries").iter().filter(|entry| entry["artifactType"] == media_type::CYCLONEDX);
+    ours.map(|entry| {
+        let digest = entry["digest"].as_str().expect("a digest");
+        let manifest = raw(format!("{}@{digest}", registry.repository()));
+        assert_eq!(manifest["subject"]["digest"], image.to_string());
+        let blob: Digest = manifest["layers"][0]["digest"].as_str().expect("a digest").parse().expect("a digest");
+        let text = std::fs::read(registry.blob(blob)).expect("the document");
+        assert_eq!(Digest::of(&text), blob);
+        (digest.to_owned(), serde_json::from_slice(&text).expect("JSON"))
+    })
+    .collect()
+}
+
+#[test]
+fn every_destination_has_the_same_sbom_before_any_tag() {
+    let (a, b) = (LocalRegistry::start(None), LocalRegistry::start(None));
+    let (image, events) = (LocalImage::build("one"), Trigger::never());
+    let (machine, counting) = machine();
+    let both = [("a", a.address.as_str()), ("b", b.address.as_str())];
+    let published = push(&machine, &image, &both, &events).expect("published");
+    let [told] = &published.images[0].attachments[..] else { panic!("{published:?}") };
+    assert_eq!((told.because, told.destinations.len()), (Because::Made, 2));
+    for registry in [&a, &b] {
+        let found = sboms(registry, "aws");
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].0.as_str(), &found[0].1["of"]), (told.digest.to_string().as_str(), &json!(image.id())));
+    }
+    let steps: Vec<String> = events
+        .seen()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::StepStarted { step, .. } => Some(format!("{step} starts")),
+            Event::StepFinished { step, .. } => Some(format!("{step} ends")),
+            _ => None,
+        })
+        .collect();
+    let place = |wanted: &str| steps.iter().position(|step| step == wanted).unwrap_or_else(|| panic!("{wanted} in {steps:?}"));
+    assert!(place("push b ends") < place("attach starts") && place("attach ends") < place("tag immutable starts"));
+    let line = |registry: &LocalRegistry| (registry.repository().digest(published.images[0].digest).to_string(), told.digest);
+    assert!([&a, &b].iter().all(|registry| machine.ledger().view().attachments.contains_key(&line(registry))));
+
+    // Once more: nothing is made, and nothing written. On another machine, neither.
+    let elsewhere = Machine { describe: machine.describe.clone(), ..Machine::new() };
+    for machine in [&machine, &elsewhere] {
+        let (fronts, events) = (
+            [&a, &b].map(|registry| Front::before(&registry.address, |asked, behind| Say::Answer(behind.answer(asked)))),
+            Trigger::never(),
+        );
+        let to = [("a", fronts[0].address.as_str()), ("b", fronts[1].address.as_str())];
+        let again = push(machine, &image, &to, &events).expect("published");
+        assert_eq!(again.images[0].attachments[0].digest, told.digest);
+        assert_eq!(events.ended("attach").as_deref(), Some("UpToDate: 0 attached, 2 were there"));
+        assert_eq!(counting.asked.load(Ordering::Relaxed), 1);
+        let writes: Vec<String> = fronts.iter().flat_map(Front::lines).filter(|line| line.starts_with('P')).collect();
+        assert_eq!(writes, Vec::<String>::new());
+    }
+
+    // A destination that is new gets a copy, and what one has lost is brought back.
+    let c = LocalRegistry::start(None);
+    std::fs::remove_dir_all(b.tag_folder(&fallback_tag(published.images[0].digest))).expect("lost");
+    let more = push(&elsewhere, &image, &[("b", &b.address), ("c", &c.address), ("a", &a.address)], &Trigger::never())
+        .expect("published");
+    assert_eq!(more.images[0].attachments[0].because, Because::Published);
+    assert_eq!(sboms(&c, "aws"), sboms(&a, "aws"));
+    assert_eq!(sboms(&b, "aws"), sboms(&a, "aws"));
+    assert_eq!(counting.asked.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn without_sboms_nothing_is_attached_and_a_later_run_attaches() {
+    let (a, image) = (LocalRegistry::start(None), LocalImage::build("one"));
+    let to = [("a", a.address.as_str())];
+    let (machine, _) = machine();
+    let without = Machine::new();
+    let published = push(&without, &image, &to, &Trigger::never()).expect("published");
+    assert_eq!((published.images[0].attachments.len(), a.all_tags()), (0, a.tags()));
+    push(&machine, &image, &to, &Trigger::never()).expect("published");
+    assert_eq!(sboms(&a, "aws").len(), 1);
+}
+
+#[test]
+fn what_cannot_be_attached_stops_the_release_before_any_tag() {
+    let image = LocalImage::build("one");
+    // The second destination refuses what refers to something; lists nothing; the document cannot be made.
+    let refuses = |asked: &crate::support::front::Asked| {
+        let body: Value = serde_json::from_slice(asked.body()).unwrap_or_default();
+        *asked.method() == Method::PUT && body.get("subject").is_some()
+    };
+    for case in ["refuses", "lists nothing", "cannot be made"] {
+        let (a, b) = (LocalRegistry::start(None), LocalRegistry::start(None));
+        let front = Front::before(&b.address, move |asked, behind| match refuses(asked) {
+            true => Say::Answer(error(405, "UNSUPPORTED", "no artifacts here")),
+            false => Say::Answer(behind.answer(asked)),
+        });
+        let empty = Referrers::before(&b.address, Habits { lists: false, ..Habits::default() });
+        let (mut machine, _) = machine();
+        let (second, words) = match case {
+            "refuses" => (&front.address, "`b`: "),
+            "lists nothing" => (&empty.front.address, "nothing among what refers to"),
+            _ => {
+                machine.describe = Some(Arc::new(Counting { fails: true, ..Counting::default() }));
+                (&b.address, "the SBOM of `aws` cannot be made: a layer cannot be read")
+            }
+        };
+        let error = push(&machine, &image, &[("a", &a.address), ("b", second)], &Trigger::never()).expect_err(case);
+        assert_eq!(error.exit(), Exit::PublishUntagged, "{case}: {error}");
+        assert!(error.to_string().contains(words), "{case}: {error}");
+        assert_eq!([a.tags(), b.tags()], [Vec::<String>::new(), Vec::new()], "{case}");
+    }
+}
+
+/// Another program has read the index before ours was in it, and writes it after we have read ours back.
+#[test]
+fn an_entry_that_is_lost_while_tags_are_set_is_written_again() {
+    let (a, image) = (LocalRegistry::start(None), LocalImage::build("one"));
+    let (machine, _) = machine();
+    let folder = Arc::new(Mutex::new(None));
+    let (registry, kept) = (Arc::clone(&a), Arc::clone(&folder));
+    let at_tags = |event: &Event| matches!(event, Event::StepStarted { step, .. } if step == "tag moving");
+    let events = Trigger::new(at_tags, move || {
+        let tags = registry.all_tags();
+        let tag = tags.iter().find(|tag| tag.starts_with("sha256-")).expect("the index");
+        std::fs::remove_dir_all(registry.tag_folder(tag)).expect("lost");
+        *kept.lock().expect("the tag") = Some(tag.clone());
+    });
+    push(&machine, &image, &[("a", &a.address)], &events).expect("published");
+    assert!(folder.lock().expect("the tag").is_some());
+    assert_eq!(sboms(&a, "aws").len(), 1);
+}
+
+#[test]
+fn verify_tells_where_an_image_lacks_its_sbom() {
+    let (a, b) = (LocalRegistry::start(None), LocalRegistry::start(None));
+    let image = LocalImage::build("one");
+    let (machine, _) = machine();
+    let published = push(&machine, &image, &[("a", &a.address), ("b", &b.address)], &Trigger::never()).expect("published");
+    let clients = hasty_to([&a, &b].into_iter().map(|registry| registry.repository()));
+    let kinds = |deep: bool| {
+        let to = [("a", &a), ("b", &b)].map(|(name, at)| delivery(name, at.repository(), &["moves aws"]));
+        let asked = [Asked {
+            variant: "aws".parse().expect("a name"),
+            parent: None,
+            pins: Default::default(),
+            deliveries: to.to_vec(),
+            tentative: Default::default(),
+            aside: false,
+        }];
+        let evidence = runtime(look(&asked, &clients, Looking { deep, sboms: true }));
+        let report = compare(&"epic".parse().expect("a name"), &asked, &evidence, machine.ledger().view(), deep);
+        let of_sboms = report.differences.into_iter().filter(|it| it.kind == Kind::Sbom);
+        of_sboms.map(|it| (it.destination, it.message)).collect::<Vec<_>>()
+    };
+    assert_eq!((kinds(false), kinds(true)), (vec![], vec![]));
+    let (_, document) = (published.images[0].attachments[0].digest, image.id());
+    let blob = Digest::of(json!({"bomFormat": "CycloneDX", "of": document}).to_string());
+    let whole = std::fs::read(b.blob(blob)).expect("the document");
+    std::fs::write(b.blob(blob), vec![b'x'; whole.len()]).expect("damaged");
+    assert_eq!(kinds(false), vec![]);
+    let deep = kinds(true);
+    assert!(deep.len() == 1 && deep[0].0.as_deref() == Some("b") && deep[0].1.contains("damaged"), "{deep:?}");
+    std::fs::remove_dir_all(b.tag_folder(&fallback_tag(published.images[0].digest))).expect("lost");
+    let lost = kinds(false);
+    assert!(lost.len() == 1 && lost[0].1.contains("has no SBOM; the ledger says that"), "{lost:?}");
+}
