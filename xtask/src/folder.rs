@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// What Gantry makes in the root of its cache; nothing else there is Gantry's.
-pub const CACHE_FOLDERS: [&str; 5] = ["artifacts", "bootstrap", "layers", "locks", "spool"];
+pub const CACHE_FOLDERS: [&str; 6] = ["artifacts", "bootstrap", "contents", "layers", "locks", "spool"];
 
 /// The file that marks the root of a cache as ours, so that backups leave it out. (Cache Directory Tagging
 /// Specification 0.6)

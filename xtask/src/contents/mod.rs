@@ -3,11 +3,50 @@
 //! A layer is read once and remembered by its diff ID (`cache`), whatever image it is of and wherever it came from; an image is
 //! put together from its layers without reading any bytes of theirs again.
 
+mod assemble;
+mod auditable;
+mod debian;
+mod forbidden;
+mod node;
+mod python;
+mod read;
+mod secrets;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use assemble::{File, Tree, assemble};
+pub use read::{read_layer, read_layers};
+pub use shelf::Shelf;
+
+use crate::folder::FolderError;
 use crate::oci::{Digest, ImageConfig};
+
+/// Opens the tar of a layer.
+pub type Open = Box<dyn FnOnce() -> std::io::Result<Box<dyn std::io::Read + Send>> + Send>;
+
+/// What can go wrong between a layer's bytes and what is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentsError {
+    /// The tar cannot be read, or is not the layer that it is called.
+    #[error("the layer {diff_id} cannot be read")]
+    Layer {
+        /// Which.
+        diff_id: Digest,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What was read before cannot be kept or found.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A thread ended early.
+    #[error("a thread that reads layers ended early")]
+    Worker,
+}
 
 /// A layer, read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +111,23 @@ pub enum EntryKind {
 pub struct Evidence {
     /// The file: `var/lib/dpkg/status`, `…/boto3-1.40.dist-info/METADATA`.
     pub path: String,
-    /// What is installed, as it says.
-    pub packages: Vec<Package>,
+    /// What it says.
+    pub says: Says,
+}
+
+/// What a file says of packages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Says {
+    /// These are installed.
+    Packages(Vec<Package>),
+    /// The Debian package that it belongs to put these files there, which would speak of packages otherwise: of a Python
+    /// module that Debian packages, say. (Only those are noted.)
+    Owns(Vec<String>),
+    /// The licences of the Debian package that it belongs to, joined by `, `.
+    License(String),
+    /// The documentation of the Debian package that it belongs to, licences included, is another package's: a link.
+    DocumentedWith(String),
 }
 
 /// A package in an image.

@@ -22,6 +22,9 @@ pub(super) struct Held {
     pub(super) form: Form,
 }
 
+/// A layer as it is.
+const LAYER_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+
 /// How the engine had the layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -45,6 +48,7 @@ impl Form {
         match media_type {
             media_type::LAYER_GZIP | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Some(Self::Gzip),
             media_type::LAYER_ZSTD => Some(Self::Zstd),
+            LAYER_TAR => Some(Self::Tar),
             _ => None,
         }
     }
@@ -52,7 +56,7 @@ impl Form {
     /// The media type of a layer of this form.
     fn media_type(self) -> &'static str {
         match self {
-            Self::Tar => "application/vnd.oci.image.layer.v1.tar",
+            Self::Tar => LAYER_TAR,
             Self::Gzip => media_type::LAYER_GZIP,
             Self::Zstd => media_type::LAYER_ZSTD,
         }
@@ -105,6 +109,20 @@ pub(super) fn take(blobs: &Blobs, layer: Held, compression: Compression) -> Resu
 }
 
 impl Blobs {
+    /// The tar of a layer. Whoever reads it compares its digest with the diff ID.
+    ///
+    /// # Errors
+    /// The blob cannot be opened, or is neither tar nor gzip nor zstd.
+    pub fn tar(&self, layer: &LayerBlob) -> io::Result<Box<dyn Read + Send>> {
+        let packed = BufReader::with_capacity(CHUNK, File::open(&layer.path)?);
+        match Form::of_media_type(&layer.media_type) {
+            Some(Form::Gzip) => Ok(Box::new(MultiGzDecoder::new(packed))),
+            Some(Form::Zstd) => Ok(Box::new(zstd::Decoder::with_buffer(packed)?)),
+            Some(Form::Tar) => Ok(Box::new(packed)),
+            None => Err(io::Error::other(format!("its media type is `{}`", layer.media_type))),
+        }
+    }
+
     /// Trusts that the blob `digest`, which was [taken in](Blobs::take_in), is the layer `diff_id`, after unpacking it once.
     /// Blocks: for a thread of its own.
     ///
