@@ -10,6 +10,7 @@ pub mod cli;
 pub mod cmd;
 pub mod contents;
 pub mod context;
+pub mod diff;
 pub mod engine;
 pub mod event;
 pub mod failure;

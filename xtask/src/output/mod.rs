@@ -3,6 +3,7 @@
 
 mod build_log;
 pub mod diagnostics;
+pub mod diff;
 mod failure;
 mod json;
 mod lines;

@@ -1,0 +1,152 @@
+//! How containers start, and labels. Values that may be secrets are left out here, so that no rendering can show one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Setting, SettingKind};
+use crate::oci::ImageConfig;
+
+/// What stands in the place of a value that is not shown.
+const HIDDEN: &str = "…";
+
+/// What differs.
+pub(super) fn compare(before: &ImageConfig, after: &ImageConfig) -> Vec<Setting> {
+    let (one, other) = (settings(before), settings(after));
+    let all: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+    let differs = all.into_iter().filter(|setting| one.get(*setting) != other.get(*setting));
+    let shown = |(kind, name): &(SettingKind, Option<String>)| {
+        let hidden = name.as_deref().is_some_and(is_secret);
+        let value = |of: &BTreeMap<_, String>| {
+            let value = of.get(&(*kind, name.clone()))?;
+            Some(if hidden { HIDDEN.to_owned() } else { masked(value) })
+        };
+        Setting { kind: *kind, name: name.clone(), before: value(&one), after: value(&other), hidden }
+    };
+    differs.map(shown).collect()
+}
+
+/// Everything that is set.
+fn settings(image: &ImageConfig) -> BTreeMap<(SettingKind, Option<String>), String> {
+    let run = &image.run;
+    let mut settings = BTreeMap::new();
+    let list = |words: &[String]| if words.is_empty() { String::new() } else { serde_json::json!(words).to_string() };
+    let one = [
+        (SettingKind::Platform, image.platform.clone()),
+        (SettingKind::User, run.user.clone()),
+        (SettingKind::WorkingDir, run.working_dir.clone()),
+        (SettingKind::Entrypoint, list(&run.entrypoint)),
+        (SettingKind::Command, list(&run.cmd)),
+        (SettingKind::HealthCheck, run.healthcheck.as_ref().map(ToString::to_string).unwrap_or_default()),
+    ];
+    // What is empty is not set: engines do not tell the two apart.
+    settings.extend(one.into_iter().filter(|(_, value)| !value.is_empty()).map(|(kind, value)| ((kind, None), value)));
+    for (kind, of) in [(SettingKind::Port, &run.exposed_ports), (SettingKind::Volume, &run.volumes)] {
+        settings.extend(of.keys().map(|name| ((kind, Some(name.clone())), "set".to_owned())));
+    }
+    for variable in &run.env {
+        let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+        settings.insert((SettingKind::Environment, Some(name.to_owned())), value.to_owned());
+    }
+    for (name, value) in &image.labels {
+        settings.insert((SettingKind::Label, Some(name.clone())), value.clone());
+    }
+    settings
+}
+
+/// Whether a variable, label or argument of this name may hold a secret.
+pub(super) fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let words: Vec<&str> = name.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    // The path of a file with a secret, and what everybody may know.
+    if words.contains(&"public") || words.last().is_some_and(|word| ["file", "path", "dir", "url"].contains(word)) {
+        return false;
+    }
+    ["token", "secret", "passw", "passphrase", "credential", "apikey", "privatekey"].iter().any(|part| name.contains(part))
+        || words.iter().any(|word| ["key", "pat", "pwd", "pass", "auth"].contains(word))
+}
+
+/// A text without the values of what may be secrets: `NAME=value`, `--name=value`, `--name value`, `https://user:password@host`.
+pub(super) fn masked(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut hide_next = false;
+    for word in text.split_inclusive(|letter: char| letter.is_whitespace() || letter == ',') {
+        let (word, end) = word.split_at(word.trim_end_matches(|letter: char| letter.is_whitespace() || letter == ',').len());
+        let bare = word.trim_start_matches(['"', '\'', '[', '{', '(']);
+        let hide = std::mem::take(&mut hide_next) && !bare.is_empty() && !bare.starts_with('-');
+        match bare.split_once('=') {
+            _ if hide => masked.push_str(HIDDEN),
+            Some((name, value)) if !value.is_empty() && is_secret(name) => {
+                masked.push_str(word.split_once('=').map_or("", |(before, _)| before));
+                masked.push('=');
+                masked.push_str(HIDDEN);
+            }
+            _ => {
+                hide_next = bare.starts_with("--") && is_secret(bare);
+                masked.push_str(&without_login(word));
+            }
+        }
+        masked.push_str(end);
+    }
+    masked
+}
+
+/// An address without user and password.
+fn without_login(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let authority = rest.split('/').next().unwrap_or(rest);
+    match authority.rsplit_once('@') {
+        Some((login, _)) if login.contains(':') => {
+            format!("{scheme}://{HIDDEN}{}", rest.strip_prefix(login).unwrap_or_default())
+        }
+        _ => word.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_secrets() {
+        for name in [
+            "GITHUB_TOKEN",
+            "CODER_AGENT_TOKEN",
+            "aws_secret_access_key",
+            "PGPASSWORD",
+            "MYSQL_PWD",
+            "SSH_KEY",
+            "github-pat",
+            "NPM_AUTH",
+            "GITHUB_APP_PRIVATE_KEY",
+            "--password",
+            "X_APIKEY",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in [
+            "PATH",
+            "KEYBOARD",
+            "GITHUB_RUNNER_PAT_FILE",
+            "PUBLIC_KEY",
+            "MONKEY",
+            "org.opencontainers.image.authors",
+            "COMPASS",
+            "TOKEN_URL",
+        ] {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_masked_in_instructions_and_command_lines() {
+        for (text, shown) in [
+            ("RUN |2 NPM_TOKEN=abc DATE=2026 /bin/sh -c x", "RUN |2 NPM_TOKEN=… DATE=2026 /bin/sh -c x"),
+            (r#"["run","--token=abc","--verbose"]"#, r#"["run","--token=…,"--verbose"]"#),
+            (r#"["run","--token","abc","-v"]"#, r#"["run","--token",…,"-v"]"#),
+            ("curl https://me:pw@host/a b", "curl https://…@host/a b"),
+            ("curl https://host/a@b", "curl https://host/a@b"),
+            ("COPY rootfs/ / # buildkit", "COPY rootfs/ / # buildkit"),
+        ] {
+            assert_eq!(masked(text), shown);
+        }
+    }
+}
