@@ -167,7 +167,7 @@ fn what_keeps_no_referrers_at_all_is_told() {
     // GitLab's takes the tag for the digest.
     let (tag, digest) = (fallback_tag(subject), subject.to_string());
     let gitlab = Front::before(&registry.address, move |asked, behind| {
-        let (method, path) = (asked.method().clone(), asked.uri().path().replace(&tag, &digest));
+        let (method, path) = (asked.method().clone(), asked.uri().to_string().replace(&tag, &digest));
         let mut other = http::Request::builder().method(&method).uri(path);
         if method == http::Method::PUT && asked.uri().path().ends_with(&tag) {
             other = http::Request::builder().method(method).uri("/v2/team/image/manifests/taken");
