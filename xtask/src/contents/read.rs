@@ -159,7 +159,9 @@ impl Reading {
         buffer.clear();
         let speaks = debian::is_evidence(path) || python::is_evidence(path) || python::is_record(path);
         let speaks = speaks || node::is_evidence(path) || node::is_collection(path) || secrets::may_hold(path);
-        let whole = if speaks && size <= LARGEST_EVIDENCE { usize::try_from(size).unwrap_or(PIECE).max(PIECE) } else { PIECE };
+        // One more than there is: what is read to its end is known to be whole.
+        let whole = usize::try_from(size).map_or(PIECE, |size| size + 1).max(PIECE);
+        let whole = if speaks && size <= LARGEST_EVIDENCE { whole } else { PIECE };
         let mut sha256 = Sha256::new();
         let mut more = fill(file, &mut buffer, whole)?;
         sha256.update(&buffer);

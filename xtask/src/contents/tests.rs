@@ -153,6 +153,30 @@ fn packages_are_what_their_managers_wrote_down() {
 }
 
 #[test]
+fn evidence_may_be_longer_than_what_is_read_at_once() {
+    let mut status = STATUS.to_vec();
+    for number in 0..8000 {
+        write!(status, "\nPackage: p{number}\nStatus: install ok installed\nVersion: 1\n").unwrap();
+    }
+    let mut record = String::from("boto3/__init__.py,,\n");
+    for number in 0..20_000 {
+        record += &format!("boto3/data/{number}.json,sha256=x,1\n");
+    }
+    let contents = image(
+        &[&[
+            ("var/lib/dpkg/status", &status),
+            ("opt/boto3-1.dist-info/METADATA", b"Name: boto3\nVersion: 1\n"),
+            ("opt/boto3-1.dist-info/RECORD", record.as_bytes()),
+            ("opt/boto3/__init__.py", b"12345"),
+        ]],
+        &[],
+    );
+    assert_eq!(contents.packages.len(), 2 + 8000 + 1);
+    let boto3 = contents.packages.iter().find(|package| package.name == "boto3");
+    assert_eq!(boto3.map(|package| package.bytes), Some(5));
+}
+
+#[test]
 fn what_a_later_layer_replaces_or_removes_does_not_count() {
     let below: &[(&str, &[u8])] = &[
         ("var/lib/dpkg/status", STATUS),
