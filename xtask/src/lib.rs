@@ -23,6 +23,7 @@ pub mod plan;
 pub mod publish;
 pub mod registry;
 pub mod retry;
+pub mod sbom;
 pub mod secret;
 pub mod store;
 pub mod upstream;

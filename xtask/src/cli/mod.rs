@@ -2,6 +2,7 @@
 
 mod build;
 mod host;
+mod look;
 mod publish;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use build::{Build, Plan};
 pub use host::{Clean, Doctor, Quickstart, Setup, Test};
+pub use look::Sbom;
 pub use publish::{EcrArgs, EcrCommand, EcrInit, Promote, Push, Verify};
 
 /// Builds a family of layered images from one table and publishes it.
@@ -74,6 +76,8 @@ pub enum Command {
     Verify(Verify),
     /// Move tags to an image that is published already, in all destinations: a rollback, a repair
     Promote(Promote),
+    /// Tell what is in an image: a CycloneDX document of its packages
+    Sbom(Sbom),
     /// Run the whole test suite, with what it needs
     Test(Test),
 }

@@ -2,6 +2,7 @@
 
 mod build;
 mod clean;
+mod contents;
 mod destinations;
 mod doctor;
 mod ecr;
@@ -14,8 +15,10 @@ mod promote;
 mod push;
 mod quickstart;
 mod reach;
+mod sbom;
 mod session;
 mod setup;
+mod subject;
 mod test;
 mod verify;
 
@@ -69,6 +72,7 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
         Command::Push(args) => push::run(&session, &args).await,
         Command::Verify(args) => verify::run(&session, &args).await,
         Command::Promote(args) => promote::run(&session, &args).await,
+        Command::Sbom(args) => sbom::run(&session, &args).await,
         Command::Quickstart(args) => quickstart::run(&session, &args).await,
         Command::Setup(args) => setup::run(&session, &args).await,
         Command::Doctor(args) => doctor::run(&session, &args).await,

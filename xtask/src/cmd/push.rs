@@ -126,16 +126,16 @@ fn release_name(prepared: &Prepared, plan: &Plan) -> String {
 
 /// The engine, asked for once something needs it.
 #[derive(Default)]
-struct OnceEngine(tokio::sync::OnceCell<Engine>);
+pub(super) struct OnceEngine(tokio::sync::OnceCell<Engine>);
 
 impl OnceEngine {
-    async fn get(&self) -> Result<&Engine, Failure> {
+    pub(super) async fn get(&self) -> Result<&Engine, Failure> {
         self.0.get_or_try_init(engine::connect).await
     }
 }
 
 /// Layers that this user may read in the engine's own files are not exported.
-fn held(engine: &Engine) -> Direct {
+pub(super) fn held(engine: &Engine) -> Direct {
     let engine = engine.clone();
     let layer = |layer: HeldLayer| DirectLayer { diff_id: layer.diff_id, open: Box::new(move || Ok(Box::new(layer.open()?))) };
     let image = move |HeldImage { config, layers }| DirectImage { config, layers: layers.into_iter().map(layer).collect() };

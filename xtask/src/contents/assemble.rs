@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Contents, Entry, EntryKind, Layer, Package, PackageKind, Says, debian};
+use super::{Contents, Entry, EntryKind, Layer, Package, PackageKind, Says, System, debian};
 use crate::oci::{Digest, ImageConfig};
 use crate::plan::PIN;
 
@@ -21,8 +21,8 @@ pub type Tree<'a> = BTreeMap<&'a str, File<'a>>;
 
 /// Puts an image together. The layers come lowest first, each with its bytes as compressed where that is known.
 pub fn assemble(config_digest: Digest, config: ImageConfig, layers: Vec<(Arc<Layer>, Option<u64>)>) -> Contents {
-    let packages = packages(&config, &layers);
-    Contents { config_digest, config, layers, packages }
+    let (packages, system) = packages(&config, &layers);
+    Contents { config_digest, config, layers, packages, system }
 }
 
 impl Contents {
@@ -30,6 +30,28 @@ impl Contents {
     pub fn tree(&self) -> Tree<'_> {
         tree(&self.layers)
     }
+
+    /// The layer (from 0) that a package came with: the lowest one that tells of it.
+    pub fn came_with(&self) -> HashMap<&Package, usize> {
+        let mut first: HashMap<Key<'_>, usize> = HashMap::new();
+        for (number, (layer, _)) in self.layers.iter().enumerate() {
+            for said in &layer.evidence {
+                let Says::Packages(packages) = &said.says else { continue };
+                for package in packages {
+                    first.entry(key(package)).or_insert(number);
+                }
+            }
+        }
+        self.packages.iter().filter_map(|package| Some((package, *first.get(&key(package))?))).collect()
+    }
+}
+
+/// What tells a package from others, whatever else is known of it.
+type Key<'a> = (PackageKind, &'a str, &'a str, Option<&'a str>, Option<&'a str>);
+
+fn key(package: &Package) -> Key<'_> {
+    let Package { kind, name, version, architecture, place, .. } = package;
+    (*kind, name, version, architecture.as_deref(), place.as_deref())
 }
 
 fn tree(layers: &[(Arc<Layer>, Option<u64>)]) -> Tree<'_> {
@@ -66,18 +88,20 @@ fn remove_below(tree: &mut Tree<'_>, folder: &str) {
     }
 }
 
-fn packages(config: &ImageConfig, layers: &[(Arc<Layer>, Option<u64>)]) -> Vec<Package> {
+fn packages(config: &ImageConfig, layers: &[(Arc<Layer>, Option<u64>)]) -> (Vec<Package>, Option<System>) {
     let tree = tree(layers);
     let all = layers.iter().enumerate().flat_map(|(number, (layer, _))| layer.evidence.iter().map(move |said| (number, said)));
     // What a later layer has replaced or removed says nothing any more.
     let counts = all.filter(|(number, said)| tree.get(said.path.as_str()).is_some_and(|file| file.layer == *number));
     let (mut found, mut owned) = (Vec::new(), BTreeSet::new());
     let (mut licenses, mut elsewhere) = (HashMap::new(), HashMap::new());
+    let mut system = None;
     for (_, said) in counts {
         match &said.says {
             Says::Packages(packages) => found.extend(packages.iter().map(|package| (said.path.as_str(), package))),
             Says::Owns(paths) => owned.extend(paths.iter().map(String::as_str)),
             Says::License(license) => drop(debian::copyright_of(&said.path).map(|name| licenses.insert(name, license))),
+            Says::System(said) => system = Some(said.clone()),
             Says::DocumentedWith(other) => drop(debian::documentation_of(&said.path).map(|name| elsewhere.insert(name, other))),
         }
     }
@@ -95,7 +119,7 @@ fn packages(config: &ImageConfig, layers: &[(Arc<Layer>, Option<u64>)]) -> Vec<P
     let mut packages: Vec<Package> = own.map(|(_, package)| licensed(package)).chain(pins(config)).collect();
     packages.sort();
     packages.dedup();
-    packages
+    (packages, system)
 }
 
 /// The pins that went into an image, as its labels tell.

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::{Package, PackageKind, Says};
+use super::{Package, PackageKind, Says, System};
 
 /// The place of the package list; distroless images have a folder of files instead.
 const STATUS: &str = "var/lib/dpkg/status";
 const STATUS_FOLDER: &str = "var/lib/dpkg/status.d/";
 
+/// The file that names the distribution; the one in `etc` is a link to it.
+const RELEASE: &str = "usr/lib/os-release";
+
 /// Whether a file is read at all.
 pub(super) fn is_evidence(path: &str) -> bool {
     path == STATUS
+        || path == RELEASE
         || path.strip_prefix(STATUS_FOLDER).is_some_and(|name| !name.contains('/') && !name.ends_with(".md5sums"))
         || owner(path).is_some()
         || copyright_of(path).is_some()
@@ -19,6 +23,9 @@ pub(super) fn is_evidence(path: &str) -> bool {
 /// What it says.
 pub(super) fn read(path: &str, bytes: &[u8]) -> Option<Says> {
     let text = String::from_utf8_lossy(bytes);
+    if path == RELEASE {
+        return system(&text).map(Says::System);
+    }
     if owner(path).is_some() {
         let named = text.lines().filter_map(|line| line.strip_prefix('/'));
         let owned: Vec<String> = named.filter(|path| speaks_otherwise(path)).map(str::to_owned).collect();
@@ -30,6 +37,15 @@ pub(super) fn read(path: &str, bytes: &[u8]) -> Option<Says> {
     let mut packages: Vec<Package> = paragraphs(&text).filter_map(package).collect();
     packages.sort();
     (!packages.is_empty()).then_some(Says::Packages(packages))
+}
+
+fn system(text: &str) -> Option<System> {
+    let value = |name: &str| {
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        values.next().map(|value| value.trim_matches(['"', '\'']).to_owned()).filter(|value| !value.is_empty())
+    };
+    let id = value("ID")?;
+    Some(System { version: value("VERSION_ID"), name: value("PRETTY_NAME").unwrap_or_else(|| id.clone()), id })
 }
 
 /// `git` of `var/lib/dpkg/info/git.list`.

@@ -126,12 +126,26 @@ pub enum Says {
     Owns(Vec<String>),
     /// The licences of the Debian package that it belongs to, joined by `, `.
     License(String),
+    /// The image is one of this distribution.
+    System(System),
     /// The documentation of the Debian package that it belongs to, licences included, is another package's: a link.
     DocumentedWith(String),
 }
 
+/// The distribution that an image is made of. (os-release(5))
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct System {
+    /// `debian`
+    pub id: String,
+    /// `13`; none: a rolling one.
+    pub version: Option<String>,
+    /// `Debian GNU/Linux 13 (trixie)`
+    pub name: String,
+}
+
 /// A package in an image.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Package {
     /// Who manages it.
@@ -193,4 +207,6 @@ pub struct Contents {
     pub layers: Vec<(Arc<Layer>, Option<u64>)>,
     /// What is installed when all layers lie on each other, sorted.
     pub packages: Vec<Package>,
+    /// What it is made of, where it says so.
+    pub system: Option<System>,
 }

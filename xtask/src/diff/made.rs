@@ -15,7 +15,7 @@ pub(crate) fn image() -> Contents {
         platform: "linux/amd64".to_owned(),
         created: None,
     };
-    Contents { config_digest: Digest::of("image"), config, layers: Vec::new(), packages: Vec::new() }
+    Contents { config_digest: Digest::of("image"), config, layers: Vec::new(), packages: Vec::new(), system: None }
 }
 
 /// An image with these packages, which needs no layer for them.

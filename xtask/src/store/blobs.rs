@@ -65,6 +65,11 @@ impl Blobs {
         self.direct.as_ref()?.images(ids)
     }
 
+    /// The folder that it was opened as.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The file of a blob.
     pub fn path(&self, digest: Digest) -> PathBuf {
         self.root.join("blobs/sha256").join(digest.hex())
@@ -108,14 +113,17 @@ impl Blobs {
 
     /// The image that an engine calls `id`, if all of it is here in this compression: then no export is needed.
     pub fn known(&self, name: &str, id: Digest, compression: &Compression) -> Option<Exported> {
-        let config_digest = self.index().image(id)?;
-        let config = Bytes::from(fs::read(self.path(config_digest)).ok()?);
-        if Digest::of(&config) != config_digest {
-            return None;
-        }
+        let (config, config_digest) = self.config(id)?;
         let diff_ids = diff_ids(&config).ok()?;
         let layers = diff_ids.into_iter().map(|diff_id| self.layer(diff_id, compression)).collect::<Option<_>>()?;
         Some(Exported { name: name.to_owned(), config, config_digest, layers })
+    }
+
+    /// The configuration of the image that an engine calls `id`, with its digest.
+    pub fn config(&self, id: Digest) -> Option<(Bytes, Digest)> {
+        let digest = self.index().image(id)?;
+        let config = Bytes::from(fs::read(self.path(digest)).ok()?);
+        (Digest::of(&config) == digest).then_some((config, digest))
     }
 
     /// Makes sure that a blob is what its digest says, by reading it in full: once per process, and not at all where this
