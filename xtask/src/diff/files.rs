@@ -1,7 +1,6 @@
 //! Files as a container sees them: what is in one image and not, or not so, in the other.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use super::{Aspect, Bulk, FileChange, FileCount, Files, Folder};
 use crate::contents::{Contents, Entry, EntryKind};
@@ -9,65 +8,35 @@ use crate::contents::{Contents, Entry, EntryKind};
 /// As many lines as a person reads.
 const FOLDERS: usize = 24;
 
-/// All layers of an image on each other, by path.
-pub fn tree(image: &Contents) -> BTreeMap<&str, &Entry> {
-    let mut tree = BTreeMap::new();
-    for (layer, _) in &image.layers {
-        for path in &layer.hidden {
-            remove_below(&mut tree, path);
-        }
-        for path in &layer.removed {
-            tree.remove(path.as_str());
-            remove_below(&mut tree, path);
-        }
-        for entry in &layer.entries {
-            let old = tree.insert(entry.path.as_str(), entry);
-            if old.is_some_and(|old| old.kind == EntryKind::Folder) && entry.kind != EntryKind::Folder {
-                remove_below(&mut tree, &entry.path);
-            }
-        }
-    }
-    tree
-}
-
-/// Everything in a folder, but not the folder.
-fn remove_below<'a>(tree: &mut BTreeMap<&'a str, &'a Entry>, folder: &str) {
-    if folder.is_empty() {
-        return tree.clear();
-    }
-    let first = format!("{folder}/");
-    let below = tree.range::<str, _>((Bound::Included(first.as_str()), Bound::Unbounded));
-    let below: Vec<&str> = below.map(|(path, _)| *path).take_while(|path| path.starts_with(&first)).collect();
-    for path in below {
-        tree.remove(path);
-    }
-}
-
 /// What differs.
 pub(super) fn compare(before: &Contents, after: &Contents) -> Files {
-    let (one, other) = (tree(before), tree(after));
-    let mut list: Vec<FileChange> = Vec::new();
-    for (path, entry) in &one {
-        let there = other.get(path);
+    let (one, other) = (before.tree(), after.tree());
+    // Whether it is a folder, with each.
+    let mut list: Vec<(FileChange, bool)> = Vec::new();
+    for (path, file) in &one {
+        let (entry, there) = (file.entry, other.get(path).map(|there| there.entry));
         let what = there.map(|there| aspects(entry, there)).unwrap_or_default();
         if there.is_none() || !what.is_empty() {
-            let after = there.map(|there| there.bytes);
-            list.push(FileChange { path: (*path).to_owned(), before: Some(entry.bytes), after, what });
+            let change =
+                FileChange { path: (*path).to_owned(), before: Some(entry.bytes), after: there.map(|there| there.bytes), what };
+            list.push((change, is_folder(there.unwrap_or(entry))));
         }
     }
-    let added = other.iter().filter(|(path, _)| !one.contains_key(*path));
-    list.extend(added.map(|(path, entry)| FileChange {
-        path: (*path).to_owned(),
-        before: None,
-        after: Some(entry.bytes),
-        what: Vec::new(),
-    }));
-    list.sort_by(|one, other| one.path.cmp(&other.path));
+    for (path, file) in other.iter().filter(|(path, _)| !one.contains_key(*path)) {
+        let change = FileChange { path: (*path).to_owned(), before: None, after: Some(file.entry.bytes), what: Vec::new() };
+        list.push((change, is_folder(file.entry)));
+    }
+    list.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
     let mut total = FileCount::default();
-    for change in &list {
+    for (change, _) in &list {
         total.add(&change.count());
     }
-    Files { total, folders: folders(&list, FOLDERS), list: Some(list) }
+    let folders = folders(&list, FOLDERS);
+    Files { total, folders, list: Some(list.into_iter().map(|(change, _)| change).collect()) }
+}
+
+fn is_folder(entry: &Entry) -> bool {
+    entry.kind == EntryKind::Folder
 }
 
 fn aspects(one: &Entry, other: &Entry) -> Vec<Aspect> {
@@ -101,45 +70,64 @@ impl FileChange {
 /// A folder and what differs in it.
 #[derive(Default)]
 struct Node {
-    /// Files that lie in it and not below.
+    /// The folder itself, and files that lie in it and not below.
     own: FileCount,
+    /// How many of those are more than the folder itself.
+    files: usize,
     /// All of it.
     total: FileCount,
     children: BTreeMap<String, Node>,
 }
 
+/// A folder that may still be taken apart.
+struct Part<'a> {
+    path: String,
+    node: &'a Node,
+    /// Folders above it that hold nothing else: they count here.
+    above: FileCount,
+}
+
 /// Folders that together hold everything that differs: beginning with the root, the one with most is taken apart again and again.
-fn folders(list: &[FileChange], most: usize) -> Vec<Folder> {
+fn folders(list: &[(FileChange, bool)], most: usize) -> Vec<Folder> {
     let mut root = Node::default();
-    for change in list {
+    for (change, is_folder) in list {
         let count = change.count();
         let mut node = &mut root;
         node.total.add(&count);
-        let folder = change.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = if *is_folder { &change.path } else { change.path.rsplit_once('/').map_or("", |(folder, _)| folder) };
         for name in folder.split('/').filter(|name| !name.is_empty()) {
             node = node.children.entry(name.to_owned()).or_default();
             node.total.add(&count);
         }
         node.own.add(&count);
+        node.files += usize::from(!is_folder);
     }
     let weight = |count: &FileCount| count.bytes() + count.number() as u64;
     let all = weight(&root.total);
-    let (mut whole, mut done) = (vec![(String::new(), &root)], Vec::new());
-    while let Some(heaviest) = whole.iter().enumerate().max_by_key(|(_, (_, node))| weight(&node.total)).map(|(at, _)| at) {
-        let (path, node) = whole.swap_remove(heaviest);
-        let rest = usize::from(node.own.number() > 0);
-        let lines = whole.len() + done.len() + node.children.len() + rest;
+    let mut whole = vec![Part { path: String::new(), node: &root, above: FileCount::default() }];
+    let mut done = Vec::new();
+    while let Some(heaviest) = whole.iter().enumerate().max_by_key(|(_, part)| weight(&part.node.total)).map(|(at, _)| at) {
+        let Part { path, node, mut above } = whole.swap_remove(heaviest);
+        let lines = node.children.len() + usize::from(node.files > 0);
         // A hundredth is not worth more lines than one; but the root says nothing.
-        let small = weight(&node.total).saturating_mul(100) < all && !path.is_empty();
-        if node.children.is_empty() || ((lines > most || small) && !path.is_empty() && node.children.len() + rest > 1) {
-            done.push(Folder { path, count: node.total });
+        let is_small = weight(&node.total).saturating_mul(100) < all;
+        let is_split = lines <= 1 || path.is_empty() || (!is_small && whole.len() + done.len() + lines <= most);
+        if node.children.is_empty() || !is_split {
+            above.add(&node.total);
+            done.push(Folder { path, count: above });
             continue;
         }
+        above.add(&node.own);
         let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-        whole.extend(node.children.iter().map(|(name, child)| (below(name), child)));
-        if rest > 0 {
-            done.push(Folder { path, count: node.own });
+        let mut children: Vec<_> =
+            node.children.iter().map(|(name, node)| Part { path: below(name), node, above: FileCount::default() }).collect();
+        let largest = children.iter_mut().max_by_key(|part| weight(&part.node.total));
+        if let (0, Some(largest)) = (node.files, largest) {
+            largest.above = above;
+        } else {
+            done.push(Folder { path, count: above });
         }
+        whole.extend(children);
     }
     done.retain(|folder| folder.count.number() > 0);
     done.sort_by(|one, other| one.path.cmp(&other.path));
@@ -150,8 +138,10 @@ fn folders(list: &[FileChange], most: usize) -> Vec<Folder> {
 mod tests {
     use super::*;
 
-    fn added(path: &str, bytes: u64) -> FileChange {
-        FileChange { path: path.to_owned(), before: None, after: Some(bytes), what: Vec::new() }
+    /// What was added: a file, or a folder (`path/`).
+    fn added(path: &str, bytes: u64) -> (FileChange, bool) {
+        let name = path.trim_end_matches('/').to_owned();
+        (FileChange { path: name, before: None, after: Some(bytes), what: Vec::new() }, path.ends_with('/'))
     }
 
     #[test]
@@ -165,6 +155,14 @@ mod tests {
         let expected = [("", 1), ("etc", 1), ("usr/lib/node_modules", 200), (doc(0), 1), (doc(1), 1), (doc(2), 1)];
         assert_eq!(lines, expected);
         assert_eq!(folders.iter().map(|folder| folder.count.bytes()).sum::<u64>(), 10 + 1 + 200_000 + 15_000);
+    }
+
+    #[test]
+    fn folders_on_the_way_count_with_what_is_in_them() {
+        let list = [added("opt/", 0), added("opt/a/", 0), added("opt/a/b/", 0), added("opt/a/b/x", 7), added("opt/a/b/y", 7)];
+        let folders = folders(&list, 8);
+        let lines: Vec<_> = folders.iter().map(|folder| (folder.path.as_str(), folder.count.added.number)).collect();
+        assert_eq!(lines, [("opt/a/b", 5)]);
     }
 
     #[test]

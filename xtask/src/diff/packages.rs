@@ -119,6 +119,8 @@ fn pairs<'s, 'a>(
     for at in 0..gone.len().max(come.len()) {
         pairs.push((gone.get(at).copied(), come.get(at).copied()));
     }
+    // The oldest is told first.
+    pairs.reverse();
     pairs
 }
 

@@ -42,7 +42,7 @@ pub fn text(difference: &Difference) -> String {
         .collect();
     if !grown.is_empty() {
         text += "\npackages that make the difference:\n";
-        list(&mut text, grown, " >");
+        list(&mut text, grown, ">");
     }
     text
 }
