@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use build::{Build, Plan};
 pub use host::{Clean, Doctor, Quickstart, Setup, Test};
-pub use look::Sbom;
+pub use look::{Diff, Sbom};
 pub use publish::{EcrArgs, EcrCommand, EcrInit, Promote, Push, Verify};
 
 /// Builds a family of layered images from one table and publishes it.
@@ -51,6 +51,8 @@ pub enum Format {
     Dot,
     /// Mermaid, as GitHub draws it in Markdown, for `plan` only.
     Mermaid,
+    /// Markdown for release notes, for `diff` only.
+    Markdown,
 }
 
 /// The commands.
@@ -78,6 +80,8 @@ pub enum Command {
     Promote(Promote),
     /// Tell what is in an image: a CycloneDX document of its packages
     Sbom(Sbom),
+    /// Tell what differs between two images: packages, configuration, layers, files, sizes
+    Diff(Diff),
     /// Run the whole test suite, with what it needs
     Test(Test),
 }

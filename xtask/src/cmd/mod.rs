@@ -4,6 +4,7 @@ mod build;
 mod clean;
 mod contents;
 mod destinations;
+mod diff;
 mod doctor;
 mod ecr;
 mod edge;
@@ -23,6 +24,8 @@ mod test;
 mod verify;
 
 use std::process::ExitCode;
+
+use clap::ValueEnum as _;
 
 use crate::cli::{Cli, Command, EcrCommand, Format};
 use crate::failure::{Exit, Failure};
@@ -58,13 +61,24 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// The formats that a command prints its result in.
+fn accepted(command: &Command) -> &'static [Format] {
+    match command {
+        Command::Plan(_) => &[Format::Human, Format::Json, Format::Dot, Format::Mermaid],
+        Command::Diff(_) => &[Format::Human, Format::Json, Format::Markdown],
+        _ => &[Format::Human, Format::Json],
+    }
+}
+
 async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
-    if let (Format::Dot | Format::Mermaid, false) = (session.console.format(), matches!(command, Command::Plan(_))) {
-        let format = if session.console.format() == Format::Dot { "dot" } else { "mermaid" };
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("`--format {format}` is for `plan`; accepted here are `human` and `json`"),
-        ));
+    let (format, accepted) = (session.console.format(), accepted(&command));
+    if !accepted.contains(&format) {
+        let name = |format: &Format| format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let all = accepted.iter().map(|format| format!("`{}`", name(format))).collect::<Vec<_>>();
+        let all = all.split_last().map_or_else(String::new, |(last, others)| format!("{} and {last}", others.join(", ")));
+        let of = if format == Format::Markdown { "diff" } else { "plan" };
+        let message = format!("`--format {}` is for `{of}`; accepted here are {all}", name(&format));
+        return Err(Failure::new(Exit::Usage, message));
     }
     match command {
         Command::Plan(args) => plan::run(&session, &args).await,
@@ -80,6 +94,7 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
             EcrCommand::Init(args) => ecr::init(&session, &args).await,
         },
         Command::Clean(args) => clean::run(&session, &args).await,
+        Command::Diff(args) => diff::run(&session, &args).await,
         Command::Test(args) => test::run(&session, &args).await,
     }
 }

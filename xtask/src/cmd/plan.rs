@@ -10,7 +10,7 @@ pub(super) async fn run(session: &Session, args: &Plan) -> Result<(), Failure> {
     let prepared = Prepared::gather(session, &args.inputs, Locking::InMemory).await?;
     let plan = prepared.plan()?;
     let text = match session.console.format() {
-        Format::Human => output::tree(&plan),
+        Format::Human | Format::Markdown => output::tree(&plan),
         Format::Json => serde_json::to_string_pretty(&plan).unwrap_or_default(),
         Format::Dot => output::dot(&plan),
         Format::Mermaid => output::mermaid(&plan),

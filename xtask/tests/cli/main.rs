@@ -9,6 +9,7 @@ mod bad_days;
 mod build;
 mod changes;
 mod clean;
+mod diff;
 mod doctor;
 mod ecr;
 mod engines;

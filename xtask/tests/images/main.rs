@@ -5,6 +5,7 @@ mod access;
 mod browser;
 mod canaries;
 mod contents;
+mod diff;
 mod docker;
 mod family;
 mod layers;

@@ -1,0 +1,133 @@
+//! `diff` of real images, beside what other programs say of them: dpkg and pip in containers, docker's history.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+use xtask::host::places::Places;
+use xtask::host::setup::python;
+
+use crate::docker::{docker, inspect};
+use crate::family::{image, xtask};
+
+/// Names and versions.
+type Versions = BTreeSet<(String, String)>;
+
+const PAIRS: [(&str, &str); 3] = [("aws", "azure"), ("aws", "aws-web"), ("aws-web", "azure-web")];
+
+fn diff(before: &str, after: &str) -> Value {
+    let output = xtask(&["--format", "json", "diff", &image(before), &image(after)]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("a difference is JSON")
+}
+
+/// The versions of packages that only one side has, as the difference tells.
+fn told(difference: &Value, kind: &str, side: &str) -> Versions {
+    let changes = difference["packages"].as_array().expect("packages").iter();
+    let of_kind = changes.filter(|change| change["kind"] == kind && change["change"] != "moved" && change["change"] != "rebuilt");
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    of_kind.filter_map(|change| Some((text(&change["name"])?, text(&change[side]["version"])?))).collect()
+}
+
+/// What `list` says that only one of the two has must be what the difference tells.
+fn agrees(kind: &str, list: impl Fn(&str) -> Versions) {
+    for (before, after) in PAIRS {
+        let difference = diff(before, after);
+        let (one, other) = (list(before), list(after));
+        assert!(one.len() > 20 && other.len() > 20, "{one:?} {other:?}");
+        let only = |these: &Versions, those: &Versions| these.difference(those).cloned().collect::<Versions>();
+        assert_eq!(told(&difference, kind, "before"), only(&one, &other), "{kind}: {before}, not {after}");
+        assert_eq!(told(&difference, kind, "after"), only(&other, &one), "{kind}: {after}, not {before}");
+        let count = |side: &str| difference["counts"][kind][side].as_u64();
+        assert!(count("before") >= Some(one.len() as u64), "{difference}");
+        assert!(count("after") >= Some(other.len() as u64), "{difference}");
+    }
+}
+
+#[test]
+fn debian_packages_that_differ_are_those_of_dpkg() {
+    agrees("debian", |variant| {
+        let format = "${db:Status-Status} ${Package} ${Version}\n";
+        let listed =
+            docker(&["run", "--rm", "--network=none", "--entrypoint", "dpkg-query", &image(variant), "-W", "-f", format]);
+        let line = |line: &str| {
+            let mut words = line.strip_prefix("installed ")?.split(' ').map(str::to_owned);
+            Some((words.next()?, words.next()?))
+        };
+        listed.lines().filter_map(line).collect()
+    });
+}
+
+#[test]
+fn python_packages_that_differ_are_those_of_pip() {
+    agrees("python", pip_list);
+}
+
+/// `pip list` of every environment below /opt. (What lies in Debian's own folder is dpkg's.) The images have no pip: it is
+/// lent to them.
+fn pip_list(variant: &str) -> Versions {
+    let places = Places::from_env(&|name| std::env::var(name).ok()).expect("a home");
+    let where_pip_is = "import pip; print(pip.__path__[0])";
+    let pip = Command::new(python::folder(&places).join("bin/python")).args(["-c", where_pip_is]).output();
+    let pip = pip.expect("a Python with pip (`cargo xtask setup --tests`)");
+    let pip = String::from_utf8(pip.stdout).expect("a path");
+    let script = "for folder in /opt/*/lib/python3*/site-packages; do \
+                  PYTHONPATH=/tmp /usr/bin/python3 -m pip --disable-pip-version-check list --path \"$folder\" --format freeze; done";
+    let container = docker(&["create", "--network=none", "--entrypoint", "sh", &image(variant), "-c", script]);
+    let container = container.trim();
+    docker(&["cp", pip.trim(), &format!("{container}:/tmp/pip")]);
+    let listed = Command::new("docker").args(["start", "--attach", container]).output().expect("docker runs");
+    docker(&["rm", "--force", container]);
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let listed = String::from_utf8(listed.stdout).expect("text");
+    // PEP 503: `-`, `_` and `.` are one.
+    let normal =
+        |name: &str| name.to_lowercase().split(['-', '_', '.']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
+    listed.lines().filter_map(|line| line.split_once("==")).map(|(name, version)| (normal(name), version.to_owned())).collect()
+}
+
+#[test]
+fn layers_and_sizes_are_those_of_docker() {
+    for (before, after) in PAIRS {
+        let difference = diff(before, after);
+        let layers = &difference["layers"];
+        let lines = ["shared", "only-before", "only-after"].map(|which| layers[which].as_array().cloned().unwrap_or_default());
+        for (variant, side) in [(before, "before"), (after, "after")] {
+            let image = inspect(&image(variant));
+            let size = &difference["sizes"][side];
+            assert_eq!(size["content"], image["Size"], "{variant}");
+            // By its place in the image.
+            let mine: BTreeMap<u64, &Value> =
+                lines.iter().flatten().filter_map(|line| Some((line[side].as_u64()?, line))).collect();
+            let diff_ids: Vec<&Value> = mine.values().map(|line| &line["diff-id"]).collect();
+            assert_eq!(diff_ids, image["RootFS"]["Layers"].as_array().expect("layers").iter().collect::<Vec<_>>(), "{variant}");
+            let made: Vec<u64> = mine.values().filter_map(|line| line["size"]["content"].as_u64()).collect();
+            assert_eq!(made.iter().sum::<u64>(), image["Size"].as_u64().unwrap_or_default(), "{variant}");
+            let with_files: Vec<u64> = made.into_iter().filter(|bytes| *bytes > 0).collect();
+            assert_eq!(sizes_in_history(variant), with_files, "{variant}");
+            let tar: u64 = mine.values().filter_map(|line| line["size"]["tar"].as_u64()).sum();
+            assert_eq!(size["tar"].as_u64(), Some(tar));
+        }
+    }
+}
+
+/// What `docker history` says that each layer which is not empty has, lowest first.
+fn sizes_in_history(variant: &str) -> Vec<u64> {
+    let listed = docker(&["history", "--human=false", "--format", "{{.Size}}", &image(variant)]);
+    let mut sizes: Vec<u64> = listed.lines().filter_map(|line| line.parse().ok()).filter(|size| *size > 0).collect();
+    sizes.reverse();
+    sizes
+}
+
+#[test]
+fn what_both_stand_on_is_what_the_family_says() {
+    let difference = diff("aws", "aws-web");
+    let layers = &difference["layers"];
+    assert_eq!(layers["only-before"], serde_json::json!([]), "a child has everything of its parent");
+    assert_eq!(layers["only-after"].as_array().map(Vec::len), Some(1), "{layers}");
+    let shared = layers["shared"].as_array().map_or(0, Vec::len) as u64;
+    assert_eq!(layers["common-base"].as_u64(), Some(shared - 1), "the entrypoint lies on top of both");
+    assert_eq!(difference["files"]["removed"]["number"], 0);
+    let pins = told(&difference, "pin", "after");
+    assert!(pins.iter().any(|(name, _)| name == "code-server"), "{pins:?}");
+}
