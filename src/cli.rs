@@ -88,6 +88,7 @@ fn usage(name: &str) -> Option<&'static str> {
 
 /// `--version`
 pub(crate) fn version(log: &Log) -> Result<u8, Failure> {
+    crate::crates::keep();
     log.answer(concat!("entrypoint ", env!("CARGO_PKG_VERSION"), "\n"));
     Ok(0)
 }

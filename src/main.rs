@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod client;
 mod coder_agent;
+mod crates;
 mod failure;
 mod files;
 mod help;

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use xtask::contents;
 use xtask::event::{Event, Events, Recorder};
 use xtask::host::{bootstrap, entrypoint};
 use xtask::oci::{Digest, Platform};
@@ -38,10 +39,38 @@ async fn the_entrypoint_is_static_and_the_same_for_everybody() {
     let (_, read) = read.split_once(": ").expect("what depends on what");
     let source = root().join("src");
     for file in read.split_whitespace().map(Path::new).filter(|file| file.starts_with(root())) {
-        assert!(file.starts_with(&source) || file == root().join("build.rs"), "{}", file.display());
+        // The list of crates is made from what Cargo.lock says, which counts.
+        let counts = file.starts_with(&source) || file == root().join("build.rs") || file.starts_with(target.join("entrypoint"));
+        assert!(counts, "{}", file.display());
     }
+    let crates = crates(&bytes);
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("it is there");
+    for (name, version) in &crates {
+        assert!(lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"\n")), "{name} {version}");
+    }
+    let names: Vec<&str> = crates.iter().map(|(name, _)| name.as_str()).collect();
+    for name in ["base64", "entrypoint", "libc", "nix", "serde_json"] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+    assert!(!names.contains(&"proptest") && !names.contains(&"indexmap"), "{names:?}");
+
     let digest = entrypoint::sources_digest(root(), &toolchain).expect("a digest");
     assert_eq!(digest, entrypoint::sources_digest(root(), &toolchain).expect("a digest"));
+}
+
+/// The crates that a binary tells of, as they are found in an image.
+fn crates(binary: &[u8]) -> Vec<(String, String)> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(binary.len() as u64);
+    archive.append_data(&mut header, "entrypoint", binary).expect("written");
+    let tar = archive.into_inner().expect("finished");
+    let layer = contents::read_layer(tar.as_slice(), Digest::of(&tar)).expect("read");
+    let told = layer.evidence.into_iter().filter_map(|evidence| match evidence.says {
+        contents::Says::Packages(packages) => Some(packages),
+        _ => None,
+    });
+    told.flatten().map(|package| (package.name, package.version)).collect()
 }
 
 /// Two makings give the same bytes; a third one gives the file of the first.

@@ -153,17 +153,25 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/'
 }
 
-/// What follows a header is key material: lines of base 64, perhaps after lines of `Name: value`, perhaps in a string with
-/// its line ends written `\n`.
+/// What follows a header is key material: a line of base 64, perhaps after lines of `Name: value`, perhaps in a string with
+/// its line ends written `\\n`. A program that looks for headers has something else there.
 fn is_armoured(rest: &[u8]) -> bool {
     let window = rest.get(..rest.len().min(OVERLAP - 64)).unwrap_or_default();
-    let lines = window.split(|byte| matches!(byte, b'\n' | b'\r' | b'\\' | b'"' | b'\''));
-    // Of an escaped line end the `n` stays with what follows; a letter more or less does not matter here.
-    let body = |line: &[u8]| {
-        let line = line.trim_ascii();
-        let length = line.iter().take_while(|byte| is_base64(**byte)).count();
-        let distinct: std::collections::BTreeSet<u8> = line.iter().copied().collect();
-        length >= 40 && length + 2 >= line.len() && distinct.len() >= 12
-    };
-    lines.take(12).any(body)
+    let mut lines = window.split(|byte| matches!(byte, b'\n' | b'\r' | b'\\'));
+    let ends = |line: &[u8]| line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'"' | b'\'' | b'+' | b','));
+    if !lines.next().is_some_and(ends) {
+        return false;
+    }
+    // Of a written line end the letter stays with what follows.
+    let is_between =
+        |line: &&[u8]| ends(line) || matches!(line.trim_ascii(), b"n" | b"r") || line.windows(2).any(|pair| pair == b": ");
+    lines.find(|line| !is_between(line)).is_some_and(is_body)
+}
+
+fn is_body(line: &[u8]) -> bool {
+    let start = line.iter().position(|byte| is_base64(*byte)).unwrap_or(line.len());
+    let body = line.get(start..).unwrap_or_default();
+    let length = body.iter().take_while(|byte| is_base64(**byte)).count();
+    let distinct: std::collections::BTreeSet<u8> = body.iter().take(length).copied().collect();
+    start < 16 && length >= 40 && distinct.len() >= 12
 }

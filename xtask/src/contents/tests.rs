@@ -230,6 +230,7 @@ const KEY: &str = "MHcCAQEEIIUG6YcJ3uYk9yFp3mTqWb1VQz0e7Xn5RkC2sLhDgA8ZoAoGCCqGS
 fn findings() {
     let key = format!("-----BEGIN EC PRIVATE KEY-----\n{KEY}\n-----END EC PRIVATE KEY-----\n");
     let escaped = format!("key = \"-----BEGIN PRIVATE KEY-----\\n{KEY}\\n\"");
+    let locked = format!("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0\n\n{KEY}\n");
     let late = format!("{}{key}", "x\n".repeat(300_000));
     let token = "q3Zx8LpV0nRt5YwK2mBd7HsJ4cFg9TuE1oAi";
     let ghp = format!("export T=ghp_{token}\n");
@@ -253,6 +254,12 @@ fn findings() {
         ("home/u/tests/key.pem", &key, &["private key"]),
         ("home/u/readme", "it begins with -----BEGIN PRIVATE KEY----- and …", &[]),
         ("home/u/readme", "-----BEGIN PRIVATE KEY-----\nMIIE...\n-----END PRIVATE KEY-----", &[]),
+        (
+            "home/u/parse.js",
+            "/^-----BEGIN RSA PRIVATE KEY-----(?:\\r\\n|\\n)([A-Za-z]+)/\nAbcdefghijklmnopqrstuvwxyzAbcdefghijklmnopqrstuvwxyz",
+            &[],
+        ),
+        ("home/u/locked.pem", &locked, &["private key"]),
         ("home/u/a", "id=AKIAQ3ZXLPVRTYWKMBDH\n", &["AWS access key"]),
         ("home/u/a", "id=AKIAIOSFODNN7EXAMPLE\n", &[]),
         ("home/u/a", "XAKIAQ3ZXLPVRTYWKMBDH\n", &[]),

@@ -1,5 +1,6 @@
 //! The entrypoint as it is baked into images: what it is compiled from, compiling it, and checking what is given.
 
+mod crates;
 mod elf;
 mod sources;
 mod toolchain;
@@ -42,6 +43,8 @@ pub async fn build(
     events: &Events,
 ) -> Result<PathBuf, HostError> {
     toolchain.install_target(root, step, events).await?;
+    let folder = target_dir.join(NAME);
+    let crates = crates::write(root, toolchain, &folder).await?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root).args(["build", "--locked", "--profile", PROFILE, "--package", NAME, "--bin", NAME]);
     cargo.args(["--target", &toolchain.target, "--message-format", "json-render-diagnostics"]);
@@ -50,7 +53,8 @@ pub async fn build(
             cargo.env_remove(name);
         }
     }
-    cargo.env("CARGO_TARGET_DIR", target_dir.join(NAME)).env("CARGO_ENCODED_RUSTFLAGS", rustflags(root, toolchain));
+    cargo.env("CARGO_TARGET_DIR", folder).env("CARGO_ENCODED_RUSTFLAGS", rustflags(root, toolchain));
+    cargo.env(crates::VARIABLE, std::path::absolute(&crates).unwrap_or(crates));
     let call = Call { program: "cargo build --package entrypoint", needed_for: "the entrypoint", exit: Exit::Build };
     let (mut executable, mut compiled) = (None, 0);
     let line = |stream, line: &str| match (stream, artifact(line)) {
@@ -107,6 +111,8 @@ fn rustflags(root: &Path, toolchain: &Toolchain) -> OsString {
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let mut flags = OsString::from(toolchain.flags().join("\x1f"));
+    flags.push("\x1f");
+    flags.push(crates::FLAG);
     for (from, to) in [(Some(root.to_owned()), "/gantry"), (cargo_home, "/cargo")] {
         if let Some(from) = from {
             flags.push("\x1f--remap-path-prefix=");

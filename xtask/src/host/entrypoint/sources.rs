@@ -24,7 +24,8 @@ pub fn sources_digest(root: &Path, toolchain: &Toolchain) -> Result<Digest, Host
             hasher.update(part);
         }
     };
-    add("schema", b"1");
+    // 2: with the list of crates.
+    add("schema", b"2");
     add("Cargo.toml", manifest(&root.join("Cargo.toml"))?.as_bytes());
     add("Cargo.lock", packages(&root.join("Cargo.lock"))?.as_bytes());
     if let Some(settings) = settings(&root.join(".cargo/config.toml"))? {
