@@ -25,5 +25,6 @@ pub mod registry;
 pub mod retry;
 pub mod sbom;
 pub mod secret;
+pub mod smoke;
 pub mod store;
 pub mod upstream;

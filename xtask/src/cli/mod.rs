@@ -4,6 +4,7 @@ mod build;
 mod host;
 mod look;
 mod publish;
+mod smoke;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ pub use build::{Build, Plan};
 pub use host::{Clean, Doctor, Quickstart, Setup, Test};
 pub use look::{Diff, Sbom};
 pub use publish::{EcrArgs, EcrCommand, EcrInit, Promote, Push, Verify};
+pub use smoke::Smoke;
 
 /// Builds a family of layered images from one table and publishes it.
 #[derive(Debug, Parser)]
@@ -72,6 +74,8 @@ pub enum Command {
     Plan(Plan),
     /// Build images
     Build(Build),
+    /// Run built images and check what they promise
+    Smoke(Smoke),
     /// Publish what is built
     Push(Push),
     /// Compare what all destinations hold, with each other and with the ledger

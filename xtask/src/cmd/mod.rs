@@ -19,6 +19,7 @@ mod reach;
 mod sbom;
 mod session;
 mod setup;
+mod smoke;
 mod subject;
 mod test;
 mod verify;
@@ -83,6 +84,7 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
     match command {
         Command::Plan(args) => plan::run(&session, &args).await,
         Command::Build(args) => build::run(&session, &args).await,
+        Command::Smoke(args) => smoke::run(&session, &args).await,
         Command::Push(args) => push::run(&session, &args).await,
         Command::Verify(args) => verify::run(&session, &args).await,
         Command::Promote(args) => promote::run(&session, &args).await,

@@ -53,7 +53,7 @@ pub(super) async fn run(session: &Session, args: &Quickstart) -> Result<(), Fail
         env: BTreeMap::from([("VSCODE_WEB".to_owned(), "1".to_owned()), ("VSCODE_WEB_TOKEN".to_owned(), token.clone())]),
         labels: BTreeMap::from([(plan::CONTAINER.to_owned(), family.name.to_string())]),
         ports: BTreeMap::from([(WEB_PORT, args.port)]),
-        command: Vec::new(),
+        ..ContainerRequest::default()
     };
     engine.run(request).await?;
     let state = session.interruptible(healthy(session, &engine, &name)).await?;

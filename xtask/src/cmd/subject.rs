@@ -11,7 +11,7 @@ use super::push::OnceEngine;
 use super::session::Session;
 use crate::event::{Event, Events};
 use crate::failure::{Exit, Failure};
-use crate::family::{Family, closest};
+use crate::family::{Family, Published, closest};
 use crate::oci::{Digest, ImageConfig, Reference, Repository, is_tag};
 use crate::publish::Descriptor;
 use crate::registry::{Access, Registry, RegistryError, Sources};
@@ -212,6 +212,22 @@ impl Finder {
             return Err(Failure::new(Exit::Usage, message).detail(detail).hint(hint));
         }
         Ok(found.into_iter().next().map(|(_, subject)| subject))
+    }
+
+    /// What a tag is in one destination, by its name; none where nothing has that tag. Otherwise why that is not known.
+    pub(crate) async fn published(&self, destination: &str, tag: &str) -> Result<Option<Subject>, String> {
+        let Some(target) = self.targets.iter().find(|target| target.name == destination) else { return Ok(None) };
+        let cannot = |why: String| format!("the destination `{destination}` cannot be asked: {why}");
+        match self.in_registry(&target.repository, target.insecure, tag).await {
+            Ok(found) => Ok(found),
+            Err(LookError::Registry(error)) => Err(cannot(error.to_string())),
+            Err(LookError::Odd(why)) => Err(cannot(why)),
+        }
+    }
+
+    /// The names of the destinations that a variant goes to.
+    pub(crate) fn destinations_of(&self, published: &Published) -> Vec<String> {
+        self.targets.iter().filter(|target| target.takes(published)).map(|target| target.name.clone()).collect()
     }
 
     async fn in_registry(&self, repository: &Repository, insecure: bool, wanted: &str) -> Result<Option<Subject>, LookError> {

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use assemble::{File, Tree, assemble};
 pub use read::{read_layer, read_layers};
+pub(crate) use secrets::in_text as secrets_in;
 pub use shelf::Shelf;
 
 use crate::folder::FolderError;

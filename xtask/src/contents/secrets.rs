@@ -33,7 +33,7 @@ const SIGNS: [(&str, Fits, &str); 15] = [
 static SEARCH: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(SIGNS.map(|(sign, ..)| sign)).ok());
 
 /// What secrets are in a piece of a file.
-pub(super) fn in_text(piece: &[u8]) -> Vec<&'static str> {
+pub(crate) fn in_text(piece: &[u8]) -> Vec<&'static str> {
     let Some(search) = SEARCH.as_ref() else { return Vec::new() };
     let mut found: Vec<&'static str> = search
         .find_overlapping_iter(piece)

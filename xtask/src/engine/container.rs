@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfig, PortBinding,
+    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, HealthConfig, HealthStatusEnum, HostConfig,
+    PortBinding,
 };
 use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions,
@@ -30,6 +32,27 @@ pub struct ContainerRequest {
     pub ports: BTreeMap<u16, u16>,
     /// What to run instead of the image's own command; none keeps that.
     pub command: Vec<String>,
+    /// What to run it with instead of the image's own entrypoint.
+    pub entrypoint: Option<Vec<String>>,
+    /// Whom it runs as, instead of the image's own user.
+    pub user: Option<String>,
+    /// The network it is in, instead of the engine's default one.
+    pub network: Option<String>,
+    /// How often the image's own health check runs, instead of as often as the image says.
+    pub health_interval: Option<Duration>,
+    /// What it may not do.
+    pub confinement: Confinement,
+}
+
+/// What a container may not do, beyond what engines forbid all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Confinement {
+    /// Its root is read-only.
+    pub read_only: bool,
+    /// It has no capabilities, and nothing in it gains rights.
+    pub powerless: bool,
+    /// Folders in memory, with their options: `/tmp` → `noexec`.
+    pub tmpfs: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for ContainerRequest {
@@ -41,7 +64,11 @@ impl fmt::Debug for ContainerRequest {
             .field("labels", &self.labels)
             .field("ports", &self.ports)
             .field("command", &self.command)
-            .finish()
+            .field("entrypoint", &self.entrypoint)
+            .field("user", &self.user)
+            .field("network", &self.network)
+            .field("confinement", &self.confinement)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,6 +101,8 @@ pub struct ContainerState {
     pub exit_code: Option<i64>,
     /// Its health.
     pub health: Health,
+    /// What the health check said last.
+    pub health_said: String,
     /// TCP ports of the container → ports of the host, as published right now.
     pub ports: BTreeMap<u16, u16>,
     /// Its labels.
@@ -87,7 +116,11 @@ impl Engine {
     /// [`EngineError::MissingImage`]; [`EngineError::Refused`] with status 409 where the name is taken, with 500 where a
     /// port is.
     pub async fn run(&self, request: ContainerRequest) -> Result<String, EngineError> {
-        let ContainerRequest { name, image, env, labels, ports, command } = request;
+        let ContainerRequest { name, image, env, labels, ports, command, entrypoint, user, network, .. } = request;
+        let Confinement { read_only, powerless, tmpfs } = request.confinement;
+        // Without a test it is the image's.
+        let interval = request.health_interval.and_then(|interval| i64::try_from(interval.as_nanos()).ok());
+        let healthcheck = interval.map(|interval| HealthConfig { interval: Some(interval), ..HealthConfig::default() });
         let what = format!("start the container `{name}`");
         let bindings = ports.iter().map(|(port, host)| {
             let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(host.to_string()) };
@@ -99,7 +132,18 @@ impl Engine {
             labels: Some(labels.into_iter().collect()),
             cmd: (!command.is_empty()).then_some(command),
             exposed_ports: Some(ports.keys().map(|port| format!("{port}/tcp")).collect()),
-            host_config: Some(HostConfig { port_bindings: Some(bindings.collect()), ..HostConfig::default() }),
+            entrypoint,
+            user,
+            healthcheck,
+            host_config: Some(HostConfig {
+                port_bindings: Some(bindings.collect()),
+                network_mode: network,
+                readonly_rootfs: Some(read_only),
+                cap_drop: powerless.then(|| vec!["ALL".to_owned()]),
+                security_opt: powerless.then(|| vec!["no-new-privileges".to_owned()]),
+                tmpfs: (!tmpfs.is_empty()).then(|| tmpfs.into_iter().collect()),
+                ..HostConfig::default()
+            }),
             ..ContainerCreateBody::default()
         };
         let options = CreateContainerOptions { name: Some(name), ..CreateContainerOptions::default() };
@@ -190,6 +234,7 @@ fn state(found: ContainerInspectResponse) -> ContainerState {
         Some((port, host))
     });
     let ended = matches!(state.status, Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD));
+    let last = state.health.as_ref().and_then(|health| health.log.as_ref()?.last()?.output.clone());
     ContainerState {
         id: found.id.unwrap_or_default(),
         name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
@@ -202,6 +247,7 @@ fn state(found: ContainerInspectResponse) -> ContainerState {
             Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
             _ => Health::None,
         },
+        health_said: last.unwrap_or_default().trim().to_owned(),
         ports: published.collect(),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
     }

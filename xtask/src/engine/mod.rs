@@ -7,18 +7,23 @@
 
 mod build;
 mod client;
+mod configuration;
 mod container;
 mod dial;
+mod ending;
 mod endpoint;
 mod error;
+mod exec;
 mod held;
+mod network;
 mod transfer;
 mod types;
 mod wire;
 
 pub use client::Engine;
-pub use container::{ContainerRequest, ContainerState, Health};
+pub use container::{Confinement, ContainerRequest, ContainerState, Health};
 pub use endpoint::DEFAULT_SOCKET;
 pub use error::{EngineError, NEEDED_API, NEEDED_VERSION};
+pub use exec::{Command, CommandOutput};
 pub use held::{HeldImage, HeldLayer};
 pub use types::*;

@@ -8,6 +8,7 @@ mod problem;
 mod read;
 mod reader;
 mod selection;
+mod smoke;
 mod suggest;
 mod syntax;
 #[cfg(test)]
@@ -19,4 +20,5 @@ pub use name::{InvalidName, Name};
 pub use problem::{Problem, Related, SourceText};
 pub use read::read;
 pub use selection::{Selection, SelectionError, matches};
+pub use smoke::{Growth, Smoke, Trial};
 pub use suggest::closest;

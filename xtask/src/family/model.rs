@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::Name;
+use super::{Name, Smoke};
 use crate::oci::{Compression, Digest, EcrRegistry, Platform, Reference, Repository};
 
 /// A calendar date, `YYYY-MM-DD`: the value of `BUILD_DATE`.
@@ -273,6 +273,8 @@ pub struct Image {
     pub args: BTreeMap<String, String>,
     /// Pins whose artifact image or version its Dockerfile uses.
     pub pins: BTreeSet<Name>,
+    /// What it is tried for once it is built; its parent's as well.
+    pub smoke: Smoke,
     /// What makes it a variant.
     pub published: Option<Published>,
 }

@@ -23,7 +23,7 @@ fn a_container_is_started_looked_at_and_removed() {
             env: [("WHO".to_owned(), "you".to_owned())].into(),
             labels: [(label.clone(), "yes".to_owned())].into(),
             ports: [(8080, 0)].into(),
-            command: Vec::new(),
+            ..ContainerRequest::default()
         };
         assert!(!format!("{request:?}").contains("you"), "values of the environment are not printed");
         let id = bench.engine.run(request.clone()).await.expect("it starts");

@@ -11,7 +11,7 @@ use super::super::reader::{Kind, Problems, Table, Text};
 use super::super::suggest::one_of;
 use super::graph::circles;
 use super::profiles::pin_names;
-use super::{Known, NAME, RELATIVE, args, exists, inherit, pins};
+use super::{Known, NAME, RELATIVE, args, exists, inherit, pins, smoke};
 
 /// An image or variant, with the places that further checks point at.
 pub(super) struct Read<'t> {
@@ -21,7 +21,8 @@ pub(super) struct Read<'t> {
     pub(super) key: Text<'t>,
     /// Its aliases in the file.
     pub(super) aliases: Vec<Text<'t>>,
-    parent: Option<Text<'t>>,
+    /// `parent`
+    pub(super) parent: Option<Text<'t>>,
     /// `inherits`
     pub(super) inherits: Option<Text<'t>>,
     /// Which of the settings that replace an inherited one are given.
@@ -68,6 +69,7 @@ pub(super) fn read<'t>(
     aliases(&images, known, problems);
     parents(&images, problems);
     inherit::resolve(&mut images, problems);
+    smoke::inherit(&mut images);
     images
 }
 
@@ -148,6 +150,7 @@ impl<'t> Reader<'_, 't> {
             target: target.map(|text| text.text.to_owned()),
             args,
             pins: pin_names(&pins, self.known, problems),
+            smoke: smoke::read(table, self.pins, problems),
             published: None,
         };
         let own = Own { components: false, destinations: false };

@@ -6,6 +6,7 @@ mod images;
 mod inherit;
 mod pins;
 mod profiles;
+mod smoke;
 mod tags;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,377 @@
+//! Containers that were started: what came of it, who gets in, how it ends.
+
+use std::time::Duration;
+
+use super::first_line;
+use crate::engine::CommandOutput;
+use crate::smoke::report::Verdict;
+
+/// What became of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reached {
+    /// The engine could not start it.
+    NotStarted(String),
+    /// It ended by itself with this code.
+    Ended(i64),
+    /// Its health check passes.
+    Healthy,
+    /// Its health check has failed as often as the image allows.
+    Unhealthy,
+    /// It runs; the health check has not decided in the time that there was.
+    Undecided,
+    /// It runs, the image has no health check, and the entrypoint says that it serves.
+    Serves,
+    /// It runs and has said what it was to say.
+    Said,
+}
+
+/// A container, as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What became of it.
+    pub reached: Reached,
+    /// What its health check said last.
+    pub health: String,
+    /// The end of its log.
+    pub log: String,
+    /// How long it was looked at.
+    pub after: Duration,
+}
+
+impl Seen {
+    /// Whether it runs, as far as is known.
+    pub fn runs(&self) -> bool {
+        !matches!(self.reached, Reached::NotStarted(_) | Reached::Ended(_))
+    }
+}
+
+fn seconds(after: Duration) -> String {
+    format!("{:.1} s", after.as_secs_f64())
+}
+
+fn ended(code: i64, seen: &Seen) -> Verdict {
+    let reason = seen.log.lines().find(|line| line.contains("error")).unwrap_or_default();
+    let reason = if reason.is_empty() { String::new() } else { format!(": {}", first_line(reason)) };
+    Verdict::failed(format!("the container ended with exit code {code}{reason}")).detail(&seen.log)
+}
+
+fn not_started(why: &str) -> Verdict {
+    Verdict::failed(format!("the container cannot be started: {}", first_line(why)))
+}
+
+/// A container that is to serve: did it come up?
+pub fn started(seen: &Seen) -> Verdict {
+    match &seen.reached {
+        Reached::NotStarted(why) => not_started(why),
+        Reached::Ended(code) => ended(*code, seen),
+        _ => Verdict::passed("runs"),
+    }
+}
+
+/// A container that came up: is it well?
+pub fn health(seen: &Seen) -> Verdict {
+    let says = if seen.health.is_empty() { "says nothing".to_owned() } else { format!("says `{}`", first_line(&seen.health)) };
+    match &seen.reached {
+        Reached::Healthy => Verdict::passed(format!("healthy after {}", seconds(seen.after))),
+        Reached::Serves => Verdict::skipped("the image has no health check; the entrypoint says that it serves"),
+        Reached::Unhealthy => Verdict::failed(format!("unhealthy: the health check {says}")).detail(&seen.log),
+        Reached::Undecided | Reached::Said => {
+            Verdict::failed(format!("not healthy after {}: the health check {says}", seconds(seen.after)))
+                .hint("docker logs tells more: run it again with --keep")
+                .detail(&seen.log)
+        }
+        Reached::NotStarted(_) | Reached::Ended(_) => Verdict::skipped("it did not start"),
+    }
+}
+
+/// A container that cannot do what it was asked: does it say all of `says`, and go on or (with a code) end?
+pub fn says(seen: &Seen, says: &[&str], code: Option<i64>) -> Verdict {
+    let missing: Vec<String> = says.iter().filter(|text| !seen.log.contains(**text)).map(|text| format!("`{text}`")).collect();
+    match (&seen.reached, code) {
+        (Reached::NotStarted(why), _) => not_started(why),
+        (Reached::Ended(found), Some(code)) if *found == code && missing.is_empty() => {
+            let line = seen.log.lines().find(|line| says.first().is_some_and(|text| line.contains(text))).unwrap_or_default();
+            Verdict::passed(format!("ends with {code} and says why: {}", first_line(line)))
+        }
+        (Reached::Ended(found), Some(code)) if *found == code => {
+            Verdict::failed(format!("ends with {code}, but does not say {}", missing.join(", "))).detail(&seen.log)
+        }
+        (Reached::Ended(found), Some(code)) => {
+            Verdict::failed(format!("ends with {found}, expected is {code} and what is missing")).detail(&seen.log)
+        }
+        (Reached::Ended(found), None) => ended(*found, seen),
+        (_, Some(code)) => Verdict::failed(format!("still runs after {}, expected is its end with {code}", seconds(seen.after)))
+            .detail(&seen.log),
+        (_, None) if missing.is_empty() => {
+            let line = seen.log.lines().find(|line| says.first().is_some_and(|text| line.contains(text))).unwrap_or_default();
+            Verdict::passed(format!("stays up and says: {}", first_line(line)))
+        }
+        (_, None) => {
+            Verdict::failed(format!("does not say {} within {}", missing.join(", "), seconds(seen.after))).detail(&seen.log)
+        }
+    }
+}
+
+/// A login with the key: it prints who it is.
+pub fn login(output: &CommandOutput, from: &str) -> Verdict {
+    match output.stdout.trim() {
+        "ansible /home/ansible" if output.success() => Verdict::passed(format!("`ansible` gets in with its key{from}")),
+        text if output.success() => {
+            Verdict::failed(format!("the login is `{}`, expected is `ansible` in its home", first_line(text)))
+        }
+        _ => Verdict::failed(format!("ssh ends with {}: {}", output.exit_code, last_line(&output.text()))).detail(output.text()),
+    }
+}
+
+/// A login with a password: nobody is asked for one.
+pub fn password_refused(output: &CommandOutput) -> Verdict {
+    let text = output.text();
+    if output.success() {
+        Verdict::failed("somebody without a key gets in")
+    } else if text.contains("Permission denied (publickey)") {
+        Verdict::passed("keys only")
+    } else {
+        let message = format!("expected is `Permission denied (publickey)`, ssh says `{}`", last_line(&text));
+        Verdict::failed(message).hint("sshd is to take keys only: PasswordAuthentication no, KbdInteractiveAuthentication no")
+    }
+}
+
+/// ssh's own words come last, after warnings.
+fn last_line(text: &str) -> String {
+    first_line(text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default())
+}
+
+/// An answer of a web server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// Where it sends one.
+    pub location: Option<String>,
+    /// The cookie that it sets, as it is sent back.
+    pub cookie: Option<String>,
+    /// The page.
+    pub body: String,
+}
+
+impl Answer {
+    /// Reads what came over the wire; nothing where that is no answer.
+    pub fn read(text: &str) -> Option<Self> {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let mut lines = head.lines();
+        let status = lines.next()?.strip_prefix("HTTP/1.")?.split_whitespace().nth(1)?.parse().ok()?;
+        let mut answer = Self { status, body: body.to_owned(), ..Self::default() };
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            match name.to_ascii_lowercase().as_str() {
+                "location" => answer.location = Some(value.trim().to_owned()),
+                "set-cookie" => answer.cookie = value.trim().split(';').next().map(str::to_owned),
+                _ => {}
+            }
+        }
+        Some(answer)
+    }
+
+    fn asks(&self) -> bool {
+        matches!(self.status, 401 | 403) || self.status == 200 && self.body.contains("type=\"password\"")
+    }
+}
+
+/// The page as somebody without the password sees it at last, and as somebody with it does.
+pub fn page(without: &Result<Answer, String>, with: &Result<Answer, String>, from: &str) -> Verdict {
+    let without = match without {
+        Ok(answer) if answer.asks() => answer,
+        Ok(answer) if answer.status == 200 => {
+            return Verdict::failed("the page opens without the password")
+                .hint("whoever reaches the port has a shell: VSCODE_WEB_AUTH must not be `none` by default");
+        }
+        Ok(answer) => return Verdict::failed(format!("the page is answered with {}, expected is the login", answer.status)),
+        Err(why) => return Verdict::failed(format!("the page does not answer: {why}")),
+    };
+    match with {
+        Ok(answer) if answer.status == 200 && answer.body.contains("workbench") => {
+            let door = if without.status == 200 { "the login page".to_owned() } else { without.status.to_string() };
+            Verdict::passed(format!("{door} without the password, VS Code with it{from}"))
+        }
+        Ok(answer) => {
+            let message = format!("with the password the page is answered with {}, expected is VS Code", answer.status);
+            Verdict::failed(message).detail(answer.body.chars().take(2000).collect::<String>())
+        }
+        Err(why) => Verdict::failed(format!("with the password the page does not answer: {why}")),
+    }
+}
+
+/// A page that answers inside alone: what came of asking on loopback, and on the container's address.
+pub fn loopback(inside: &CommandOutput, outside: &CommandOutput) -> Verdict {
+    let status = inside.stdout.trim();
+    if !inside.success() || !matches!(status, "200" | "302") {
+        Verdict::failed(format!("on loopback the page is answered with `{status}`: {}", first_line(&inside.stderr)))
+    } else if outside.success() {
+        Verdict::failed("the page answers beyond loopback, where it asks for no password")
+    } else {
+        Verdict::passed("answers on loopback, and nowhere else")
+    }
+}
+
+/// Processes that nobody has waited for, one a line.
+pub fn zombies(output: &CommandOutput) -> Verdict {
+    let found: Vec<&str> = output.stdout.lines().filter(|line| !line.trim().is_empty()).collect();
+    if !output.success() {
+        Verdict::failed(format!("could not be looked for: {}", first_line(&output.text())))
+    } else if found.is_empty() {
+        Verdict::passed("none: what is orphaned is waited for")
+    } else {
+        let names = found.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        Verdict::failed(format!(
+            "{} nobody waited for: {names}",
+            if found.len() == 1 { "1 process".to_owned() } else { format!("{} processes", found.len()) }
+        ))
+        .hint("PID 1 has to wait for every orphan: is the entrypoint PID 1?")
+    }
+}
+
+/// A stop as `docker stop` does it: how it ended, and after how long.
+pub fn stopped(code: Option<i64>, after: Duration, grace: Duration, log: &str) -> Verdict {
+    let grace = grace.as_secs();
+    match code {
+        Some(0) => Verdict::passed(format!("ends with 0 after {}", seconds(after))),
+        Some(137) => Verdict::failed(format!("does not end within {grace} s of SIGTERM, and was killed"))
+            .hint("PID 1 has to end on SIGTERM: a shell that starts something else does not hand it on")
+            .detail(log),
+        Some(code) => Verdict::failed(format!("ends with {code} after {}, expected is 0", seconds(after))).detail(log),
+        None => Verdict::failed("does not end at all").detail(log),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smoke::Outcome::{self, Failed, Passed, Skipped};
+
+    fn seen(reached: Reached, log: &str) -> Seen {
+        Seen { reached, health: "sshd: not ready".to_owned(), log: log.to_owned(), after: Duration::from_millis(2100) }
+    }
+
+    fn output(exit_code: i64, stdout: &str, stderr: &str) -> CommandOutput {
+        CommandOutput { exit_code, stdout: stdout.to_owned(), stderr: stderr.to_owned() }
+    }
+
+    fn same(verdict: &Verdict, outcome: Outcome, message: &str) {
+        assert_eq!((verdict.outcome, verdict.message.as_str()), (outcome, message));
+    }
+
+    #[test]
+    fn starts_and_health() {
+        let no = Reached::NotStarted("no command specified".to_owned());
+        same(&started(&seen(no.clone(), "")), Failed, "the container cannot be started: no command specified");
+        let log = "gantry: started\ngantry: error: bad key\n";
+        same(&started(&seen(Reached::Ended(78), log)), Failed, "the container ended with exit code 78: gantry: error: bad key");
+        for reached in [Reached::Healthy, Reached::Unhealthy, Reached::Undecided, Reached::Serves] {
+            same(&started(&seen(reached, "")), Passed, "runs");
+        }
+        for (reached, outcome, message) in [
+            (Reached::Healthy, Passed, "healthy after 2.1 s"),
+            (Reached::Unhealthy, Failed, "unhealthy: the health check says `sshd: not ready`"),
+            (Reached::Undecided, Failed, "not healthy after 2.1 s: the health check says `sshd: not ready`"),
+            (Reached::Serves, Skipped, "the image has no health check; the entrypoint says that it serves"),
+            (Reached::Ended(1), Skipped, "it did not start"),
+            (no, Skipped, "it did not start"),
+        ] {
+            same(&health(&seen(reached, "")), outcome, message);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let log = "gantry: error: no `/usr/local/bin/code`\nhint: AUTHORIZED_KEYS= starts sshd";
+        let both = ["/usr/local/bin/code", "AUTHORIZED_KEYS="];
+        for (reached, log, code, outcome, message) in [
+            (Reached::Ended(69), log, Some(69), Passed, "ends with 69 and says why: gantry: error: no `/usr/local/bin/code`"),
+            (
+                Reached::Ended(69),
+                "gantry: no",
+                Some(69),
+                Failed,
+                "ends with 69, but does not say `/usr/local/bin/code`, `AUTHORIZED_KEYS=`",
+            ),
+            (Reached::Ended(1), log, Some(69), Failed, "ends with 1, expected is 69 and what is missing"),
+            (Reached::Undecided, log, Some(69), Failed, "still runs after 2.1 s, expected is its end with 69"),
+            (Reached::Said, log, None, Passed, "stays up and says: gantry: error: no `/usr/local/bin/code`"),
+            (Reached::Undecided, "", None, Failed, "does not say `/usr/local/bin/code`, `AUTHORIZED_KEYS=` within 2.1 s"),
+            (
+                Reached::Ended(1),
+                log,
+                None,
+                Failed,
+                "the container ended with exit code 1: gantry: error: no `/usr/local/bin/code`",
+            ),
+        ] {
+            same(&says(&seen(reached, log), &both, code), outcome, message);
+        }
+    }
+
+    #[test]
+    fn who_gets_in_by_ssh() {
+        same(&login(&output(0, "ansible /home/ansible\n", ""), ""), Passed, "`ansible` gets in with its key");
+        same(&login(&output(0, "root /root\n", ""), ""), Failed, "the login is `root /root`, expected is `ansible` in its home");
+        same(
+            &login(&output(255, "", "Warning: added\nPermission denied (publickey).\n"), ""),
+            Failed,
+            "ssh ends with 255: Permission denied (publickey).",
+        );
+        same(&password_refused(&output(255, "", "a@b: Permission denied (publickey).")), Passed, "keys only");
+        same(
+            &password_refused(&output(255, "", "a@b: Permission denied (publickey,password).")),
+            Failed,
+            "expected is `Permission denied (publickey)`, ssh says `a@b: Permission denied (publickey,password).`",
+        );
+        same(&password_refused(&output(0, "", "")), Failed, "somebody without a key gets in");
+    }
+
+    #[test]
+    fn what_the_page_shows() {
+        let answer = |status, body: &str| Ok(Answer { status, body: body.to_owned(), ..Answer::default() });
+        let (login, code) = (answer(200, "<input type=\"password\">"), answer(200, "<script src=workbench.js>"));
+        let silent = || Err("connection refused".to_owned());
+        for (without, with, outcome, message) in [
+            (login.clone(), code.clone(), Passed, "the login page without the password, VS Code with it"),
+            (answer(403, "Forbidden"), code.clone(), Passed, "403 without the password, VS Code with it"),
+            (code.clone(), code.clone(), Failed, "the page opens without the password"),
+            (answer(500, ""), code, Failed, "the page is answered with 500, expected is the login"),
+            (silent(), silent(), Failed, "the page does not answer: connection refused"),
+            (
+                login.clone(),
+                answer(200, "Incorrect"),
+                Failed,
+                "with the password the page is answered with 200, expected is VS Code",
+            ),
+            (login, silent(), Failed, "with the password the page does not answer: connection refused"),
+        ] {
+            same(&page(&without, &with, ""), outcome, message);
+        }
+        same(&loopback(&output(0, "302", ""), &output(7, "000", "")), Passed, "answers on loopback, and nowhere else");
+        same(
+            &loopback(&output(0, "302", ""), &output(0, "200", "")),
+            Failed,
+            "the page answers beyond loopback, where it asks for no password",
+        );
+        let found = Answer::read("HTTP/1.1 302 Found\r\nLocation: ./login\r\nSet-Cookie: key=1; Path=/\r\n\r\nbody");
+        let expected =
+            Answer { status: 302, location: Some("./login".into()), cookie: Some("key=1".into()), body: "body".into() };
+        assert_eq!((found, Answer::read("SSH-2.0-OpenSSH")), (Some(expected), None));
+    }
+
+    #[test]
+    fn how_it_ends() {
+        let grace = Duration::from_secs(10);
+        for (code, outcome, message) in [
+            (Some(0), Passed, "ends with 0 after 0.3 s"),
+            (Some(137), Failed, "does not end within 10 s of SIGTERM, and was killed"),
+            (Some(143), Failed, "ends with 143 after 0.3 s, expected is 0"),
+            (None, Failed, "does not end at all"),
+        ] {
+            same(&stopped(code, Duration::from_millis(300), grace, ""), outcome, message);
+        }
+        same(&zombies(&output(0, "\n", "")), Passed, "none: what is orphaned is waited for");
+        same(&zombies(&output(0, "sleep\nsh\n", "")), Failed, "2 processes nobody waited for: `sleep`, `sh`");
+    }
+}

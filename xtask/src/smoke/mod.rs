@@ -1,0 +1,25 @@
+//! Built images, run as a person runs them, and looked at: do they do what they promise?
+//!
+//! - `promise`: what an image has to show, from the family and the plan; `start`: the ways in which it is started;
+//!   `question`: what is asked inside of it; `judge`: from what was seen to verdicts. All pure.
+//! - `room`: a network and names of this run's own, and their end; `enter`: ssh and a browser's requests, as somebody outside
+//!   makes them; `run`: the containers.
+//! - `record`: what was tried, by config digest. `table` and `junit`: a report as text.
+
+mod enter;
+pub mod judge;
+mod junit;
+mod promise;
+mod question;
+mod record;
+mod report;
+mod room;
+mod run;
+mod start;
+mod table;
+
+pub use promise::{Component, Promise};
+pub use record::Record;
+pub use report::{Check, Outcome, Report, Tried, Verdict};
+pub use room::{RUN, Room};
+pub use run::{Options, Subject, checks, try_all};
