@@ -19,6 +19,9 @@ pub struct Push {
     /// Publish what is built here, even where an image of the same input is published (immutable tags stay)
     #[arg(long)]
     pub force: bool,
+    /// Attach no SBOMs
+    #[arg(long)]
+    pub no_sbom: bool,
     /// Print what would be sent and tagged, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -42,6 +45,9 @@ pub struct Verify {
     /// Read every blob and unpack every layer, instead of asking whether they are there
     #[arg(long)]
     pub deep: bool,
+    /// Look for no SBOMs
+    #[arg(long)]
+    pub no_sbom: bool,
 }
 
 /// `promote`

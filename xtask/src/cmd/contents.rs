@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::push::held;
+use super::release::held;
 use super::session::Session;
 use super::subject::{Finder, Place, Stored, Subject};
 use crate::contents::{Contents, ContentsError, Open, Shelf, assemble, read_layers};
@@ -44,6 +44,11 @@ impl Library {
     /// The same with a store that is open already.
     pub(crate) fn beside(self, blobs: &Arc<Blobs>) -> Self {
         Self { blobs: Arc::clone(blobs), ..self }
+    }
+
+    /// Whether a layer was read before.
+    pub(crate) fn has(&self, diff_id: Digest) -> bool {
+        self.shelf.has(diff_id)
     }
 
     /// What is in an image whose layers are in the store.

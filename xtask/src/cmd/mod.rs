@@ -3,6 +3,8 @@
 mod build;
 mod clean;
 mod contents;
+mod deliver;
+mod describe;
 mod destinations;
 mod diff;
 mod doctor;
@@ -16,11 +18,13 @@ mod promote;
 mod push;
 mod quickstart;
 mod reach;
+mod release;
 mod sbom;
 mod session;
 mod setup;
 mod smoke;
 mod subject;
+mod summary;
 mod test;
 mod verify;
 

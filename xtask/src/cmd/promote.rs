@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::destinations::{self, Target};
 use super::prepare::read_family;
-use super::push::{Pushed, summary};
+use super::summary::{self, Pushed};
 use super::{Session, ecr, lineage};
 use crate::cli::Promote;
 use crate::event::Event;
@@ -21,6 +21,7 @@ use crate::registry::Access;
 use crate::store::Blobs;
 
 pub(super) async fn run(session: &Session, args: &Promote) -> Result<(), Failure> {
+    let started = std::time::Instant::now();
     let family = read_family(session)?;
     if let Some(tag) = args.tags.iter().find(|tag| !is_tag(tag)) {
         return Err(Failure::new(Exit::Usage, format!("`--tag {tag}`: not a tag")));
@@ -69,8 +70,8 @@ pub(super) async fn run(session: &Session, args: &Promote) -> Result<(), Failure
         // Every byte is published: nothing is asked of an engine.
         let export = async |_: &[String]| Err::<tokio::io::Empty, _>(std::io::Error::from(std::io::ErrorKind::Unsupported));
         let published = publish::execute(&release, &means, &mut ledger, export).await?;
-        let pushed = Pushed { schema: 1, published, indexes: Vec::new() };
-        session.console.result(&pushed, &summary(&pushed));
+        let pushed = Pushed { schema: 1, seconds: started.elapsed().as_secs_f64(), published, indexes: Vec::new() };
+        session.console.result(&pushed, &summary::text(&pushed));
         Ok::<_, Failure>(())
     };
     session.interruptible(work).await

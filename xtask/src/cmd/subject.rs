@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 
 use super::destinations::{self, Target};
-use super::push::OnceEngine;
+use super::release::OnceEngine;
 use super::session::Session;
 use crate::event::{Event, Events};
 use crate::failure::{Exit, Failure};

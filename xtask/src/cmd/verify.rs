@@ -35,7 +35,7 @@ pub(super) async fn run(session: &Session, args: &Verify) -> Result<(), Failure>
         let places = asked.iter().flat_map(|asked| &asked.deliveries);
         let places = places.map(|to| (to.destination.as_str(), &to.repository, to.insecure));
         let registries = connect_to(places, Access::Pull, &sources).await?;
-        Ok(look(&asked, &registries, Looking { deep: args.deep, sboms: false }).await)
+        Ok(look(&asked, &registries, Looking { deep: args.deep, sboms: !args.no_sbom }).await)
     };
     let evidence = session.interruptible(work).await?;
     let report = compare(&family.name, &asked, &evidence, &ledger, args.deep);

@@ -68,12 +68,20 @@ pub(super) struct Undecided {
     pub(super) missing: Vec<Name>,
 }
 
-/// Decides for every variant of the plan, in its order. With `force`, what is published counts only where an immutable tag
-/// of this release points to it.
+/// What is decided by.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rules {
+    /// What is published counts only where an immutable tag of this release points to it.
+    pub(super) force: bool,
+    /// What is neither built nor published is going to be built.
+    pub(super) building: bool,
+}
+
+/// Decides for every variant of the plan, in its order.
 ///
 /// # Errors
 /// Everything that forbids the release.
-pub(super) fn decide(plan: &ReleasePlan, survey: &Survey, ledger: &View, force: bool) -> Result<Vec<Choice>, Undecided> {
+pub(super) fn decide(plan: &ReleasePlan, survey: &Survey, ledger: &View, rules: Rules) -> Result<Vec<Choice>, Undecided> {
     let mut undecided = Undecided::default();
     let mut choices: Vec<Option<Choice>> = Vec::new();
     for release in plan.variants() {
@@ -83,7 +91,7 @@ pub(super) fn decide(plan: &ReleasePlan, survey: &Survey, ledger: &View, force: 
                 None
             }
             Ok(Some(adopted)) => Some(adopted),
-            Ok(None) => untaken(release, survey, ledger, force).or_else(|| {
+            Ok(None) => untaken(release, survey, ledger, rules).or_else(|| {
                 undecided.missing.push(release.variant.clone());
                 None
             }),
@@ -150,16 +158,17 @@ fn wanted(release: &VariantRelease) -> Wanted {
     }
 }
 
-fn untaken(release: &VariantRelease, survey: &Survey, ledger: &View, force: bool) -> Option<Choice> {
+fn untaken(release: &VariantRelease, survey: &Survey, ledger: &View, rules: Rules) -> Option<Choice> {
     let mut moving = tags(release, TagKind::Moving).filter_map(|at| {
         let digest = survey.tag(at.0, &at.1.name).filter(|digest| survey.image(*digest, release.input).is_some())?;
         Some(Choice::Unchanged { tag: reference(at), digest })
     });
-    let unchanged = moving.next().filter(|_| !force);
-    unchanged.or_else(|| release.built.as_ref().map(|_| Choice::Built)).or_else(|| {
+    let unchanged = moving.next().filter(|_| !rules.force);
+    let known = unchanged.or_else(|| release.built.as_ref().map(|_| Choice::Built)).or_else(|| {
         let line = ledger.images.get(&(release.variant.clone(), release.platform))?;
         survey.image(line.digest, release.input).map(|_| Choice::Resumed { digest: line.digest })
-    })
+    });
+    known.or_else(|| rules.building.then_some(Choice::Built))
 }
 
 /// A child that is published anew sits on its parent as the engine has it. Where the published parent has other layers

@@ -158,7 +158,11 @@ fn what_is_published_of_a_variant() {
     for (case, built, tags, force, expected) in cases {
         let tags: Vec<_> = tags.into_iter().map(|(place, tag, (image, input))| (place, tag, image, input)).collect();
         let plan = plan(vec![release("aws", &[], built)]);
-        assert_eq!(words(decide(&plan, &survey(&tags), &View::default(), force)), [expected], "{case}");
+        assert_eq!(
+            words(decide(&plan, &survey(&tags), &View::default(), Rules { force, building: false })),
+            [expected],
+            "{case}"
+        );
     }
 }
 
@@ -178,9 +182,11 @@ fn what_was_under_way_is_resumed_without_its_image() {
     let mut ledger = View::default();
     ledger.images.insert((variant, platform), line("input"));
     let plan = plan(vec![release("aws", &[], None)]);
-    assert_eq!(words(decide(&plan, &survey, &ledger, false)), [format!("resumed {}", ours.manifest.digest.short(6))]);
+    assert_eq!(words(decide(&plan, &survey, &ledger, Rules::default())), [format!("resumed {}", ours.manifest.digest.short(6))]);
     survey.found.clear();
-    assert_eq!(words(decide(&plan, &survey, &ledger, false)), ["aws is missing"]);
+    assert_eq!(words(decide(&plan, &survey, &ledger, Rules::default())), ["aws is missing"]);
+    let building = Rules { building: true, ..Rules::default() };
+    assert_eq!(words(decide(&plan, &survey, &ledger, building)), ["built"], "where it is going to be built");
 }
 
 #[test]
@@ -198,7 +204,7 @@ fn the_ledger_is_quoted_where_a_tag_is_taken() {
     };
     ledger.tag(line).expect("written");
     let plan = plan(vec![release("aws", &[], Some(built("ab", &[])))]);
-    let told = words(decide(&plan, &survey(&[(0, "aws-1", &image("a", "x", &[]), "x")]), ledger.view(), false));
+    let told = words(decide(&plan, &survey(&[(0, "aws-1", &image("a", "x", &[]), "x")]), ledger.view(), Rules::default()));
     let expected = format!("; the ledger says it was to be set to {} at 2", Digest::of("wanted"));
     assert!(told[0].contains(&expected), "{told:?}");
 }
@@ -215,7 +221,7 @@ fn a_parent_goes_with_a_child_that_is_published_anew() {
         ])
     };
     let is_built = |plan: &ReleasePlan| {
-        let decided = words(decide(plan, &survey(&published), &View::default(), false));
+        let decided = words(decide(plan, &survey(&published), &View::default(), Rules::default()));
         decided.iter().map(|words| words == "built").collect::<Vec<_>>()
     };
     assert_eq!(is_built(&family("ab", "abx")), [false, false, true], "the layers are those that are published");
@@ -226,7 +232,7 @@ fn a_parent_goes_with_a_child_that_is_published_anew() {
 fn what_may_not_leave_is_not_copied_either() {
     let ours = image("ab", "input", &[("gantry.omitted", "github-runner")]);
     let plan = plan(vec![release("aws", &[], None)]);
-    let told = words(decide(&plan, &survey(&[(0, "aws", &ours, "input")]), &View::default(), false));
+    let told = words(decide(&plan, &survey(&[(0, "aws", &ours, "input")]), &View::default(), Rules::default()));
     let expected = |to| format!("`aws` lacks `github-runner`, so it does not go to `{to}`");
     assert_eq!(told, [expected("ghcr"), expected("ecr")]);
 }

@@ -5,59 +5,28 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use serde::Serialize;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc::{self, UnboundedSender};
 
-use super::attach::{self, Attached, Attaching};
+use super::attach::{self, Attaching};
 use super::decide::Choice;
 use super::image::{Descriptor, Image, annotations};
 use super::ledger::{ImageLine, Ledger};
 use super::plan::{ReleasePlan, TagKind};
+use super::published::{Published, Uploaded, published};
 use super::release::{Item, Release};
 use super::seed;
 use super::supply::Supply;
-use super::tagging::{self, Journal, PublishedTag, Subject, Target};
+use super::tagging::{self, Journal, Subject, Target};
 use super::upload::{Lane, UploadError, Volume};
 use super::{Failed, PublishError, Refusal};
 use crate::event::{Event, Events, Outcome};
-use crate::family::Name;
-use crate::oci::{Digest, Platform, Repository};
+use crate::oci::Repository;
 use crate::registry::{Access, Registry, RegistryError, Sources};
 use crate::store::{Blobs, Compression, LayerBlob, Want, obtain};
 
 /// A client for every repository of a plan.
 pub type Registries = BTreeMap<Repository, Registry>;
-
-/// What was published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Published {
-    /// Every image, as the plan has them.
-    pub images: Vec<PublishedImage>,
-}
-
-/// One image that was published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct PublishedImage {
-    /// Its variant.
-    pub variant: Name,
-    /// What it runs on.
-    pub platform: Platform,
-    /// Which image it is, and why.
-    #[serde(flatten)]
-    pub choice: Choice,
-    /// The manifest's digest: the same in every registry.
-    pub digest: Digest,
-    /// The image's identity.
-    pub config_digest: Digest,
-    /// Bytes of all its blobs.
-    pub size: u64,
-    /// Every destination's name, with its tags.
-    pub destinations: BTreeMap<String, Vec<PublishedTag>>,
-    /// What is attached to it.
-    pub attachments: Vec<Attached>,
-}
 
 /// Where the bytes come from and go to.
 pub struct Means<'a> {
@@ -119,7 +88,7 @@ where
     R: AsyncRead + Send + Unpin,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let images = store(release, means, export).await?;
+    let (images, sent) = store(release, means, export).await?;
     let targets = targets(release, &images, means.registries)?;
     let attached = attach::attach(release, &images, means, ledger).await?;
     let mut journal = Journal::open(ledger, &targets, means.events)?;
@@ -131,7 +100,7 @@ where
     if !lacking.is_empty() {
         return Err(journal.error(lacking, Vec::new()));
     }
-    Ok(published(release, &images, &attached, journal))
+    Ok(published(release, &images, &attached, &sent, journal))
 }
 
 impl Item {
@@ -167,7 +136,7 @@ async fn store<R, E>(
     release: &Release,
     means: &Means<'_>,
     export: impl AsyncFn(&[String]) -> Result<R, E>,
-) -> Result<Vec<Image>, PublishError>
+) -> Result<(Vec<Image>, Uploaded), PublishError>
 where
     R: AsyncRead + Send + Unpin,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -216,29 +185,29 @@ where
             }
             .await;
             let (outcome, detail) = match &sent {
-                Ok(Volume { sent: 0, .. }) => (Outcome::UpToDate, "every blob was there".to_owned()),
+                Ok(Volume { sent, .. }) if sent.is_empty() => (Outcome::UpToDate, "every blob was there".to_owned()),
                 Ok(Volume { sent, bytes, there }) => {
                     let there = there + release.there.get(lane.registry.repository()).map_or(0, |there| there.len() as u64);
-                    (Outcome::Done, format!("{sent} blobs sent ({bytes} bytes), {there} were there"))
+                    (Outcome::Done, format!("{} blobs sent ({bytes} bytes), {there} were there", sent.len()))
                 }
                 Err(error) => (Outcome::Failed, error.to_string()),
             };
             events.emit(Event::StepFinished { step, outcome, seconds: started.elapsed(), detail });
-            (destination, sent)
+            (destination, lane.registry.repository(), sent)
         }
     }));
     let lanes = async { Ok(lanes.await) };
     let (images, sent) = tokio::try_join!(producing, lanes)?;
-    let mut failures = Vec::new();
-    for (destination, sent) in sent {
+    let (mut failures, mut uploaded) = (Vec::new(), Uploaded::new());
+    for (destination, repository, sent) in sent {
         match sent {
-            Ok(_) => {}
+            Ok(volume) => drop(uploaded.insert(repository.clone(), volume.sent)),
             Err(UploadError::Registry(error)) => failures.push(Failed { destination: destination.clone(), error }),
             Err(UploadError::Store(error)) => return Err(PublishError::Store(error)),
             Err(UploadError::Nowhere { digest }) => return Err(PublishError::Nowhere { digest }),
         }
     }
-    if failures.is_empty() { Ok(Arc::unwrap_or_clone(images)) } else { Err(PublishError::Untagged { failures }) }
+    if failures.is_empty() { Ok((Arc::unwrap_or_clone(images), uploaded)) } else { Err(PublishError::Untagged { failures }) }
 }
 
 pub(super) fn no_client(destination: &str) -> PublishError {
@@ -323,26 +292,4 @@ fn targets<'a>(release: &'a Release, images: &'a [Image], registries: &'a Regist
         }
     }
     Ok(targets)
-}
-
-fn published(release: &Release, images: &[Image], attached: &[Vec<attach::Done>], journal: Journal<'_>) -> Published {
-    let mut tags = journal.into_tags();
-    let images = release.items.iter().zip(images).enumerate().map(|(place, (Item { release, choice, .. }, image))| {
-        let destinations = release.destinations.iter().map(|delivery| {
-            let mut tag = |name: &String| tags.remove(&delivery.repository.tag(name).to_string());
-            let tags = delivery.tags.iter().filter_map(|wanted| tag(&wanted.name)).collect();
-            (delivery.destination.clone(), tags)
-        });
-        PublishedImage {
-            variant: release.variant.clone(),
-            platform: release.platform,
-            choice: choice.clone(),
-            digest: image.manifest.digest,
-            config_digest: image.config_digest,
-            size: image.size(),
-            destinations: destinations.collect(),
-            attachments: attached.get(place).into_iter().flatten().map(attach::Done::told).collect(),
-        }
-    });
-    Published { images: images.collect() }
 }

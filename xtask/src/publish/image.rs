@@ -72,6 +72,11 @@ impl Head {
         self.annotations.as_ref()
     }
 
+    /// Bytes of all that it names; none: an index.
+    pub(super) fn size(&self) -> Option<u64> {
+        Some(self.config.as_ref()?.size + self.layers.iter().map(|layer| layer.size).sum::<u64>())
+    }
+
     /// The configuration; none: an index.
     pub(super) fn config(&self) -> Option<&Descriptor> {
         self.config.as_ref()

@@ -12,6 +12,7 @@ mod index;
 mod ledger;
 mod plan;
 mod promote;
+mod published;
 mod refusal;
 mod release;
 mod seed;
@@ -25,12 +26,13 @@ pub use attach::{
     Artifact, Attached, Attaching, AttachmentPlan, AttachmentPreview, AttachmentState, Because, Describe, Described, SBOM_FILE,
 };
 pub use decide::Choice;
-pub use execute::{Means, Published, PublishedImage, Registries, connect, connect_to, execute};
+pub use execute::{Means, Registries, connect, connect_to, execute};
 pub use image::{Descriptor, Image};
 pub use index::{IndexRelease, PublishedIndex, complete, member_tag};
 pub use ledger::{AttachmentLine, ImageLine, Ledger, LedgerError, Remembered, State, TagLine, View};
 pub use plan::{Built, Circumstances, Delivery, Origin, ReleasePlan, Tag, TagKind, Tree, VariantRelease};
 pub use promote::{Identified, Located};
+pub use published::{Before, Published, PublishedImage, Sent};
 pub use refusal::{Refusal, Wanted};
 pub use release::{Circumstances as Deciding, Item, Preview, Release, TagPreview, Transfer, VariantPreview};
 pub use survey::{Found, Survey, survey};

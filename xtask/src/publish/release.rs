@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use super::attach::{AttachmentPlan, AttachmentPreview, Scope, plan as plan_attachments};
-use super::decide::{Choice, Undecided, decide};
+use super::decide::{Choice, Rules, Undecided, decide};
 use super::image::{Image, annotations};
 use super::ledger::View;
 use super::plan::{Delivery, ReleasePlan, TagKind, VariantRelease};
@@ -58,6 +58,8 @@ pub struct Circumstances<'a> {
     pub compression: Compression,
     /// Publish what the engine has, even where the same is published.
     pub force: bool,
+    /// What is neither built nor published is going to be built.
+    pub building: bool,
     /// Whether images get their SBOMs.
     pub sbom: bool,
 }
@@ -84,7 +86,8 @@ impl Release {
             known.push(image);
         }
         let survey = survey(&plan, at.registries, at.ledger).await?;
-        let choices = decide(&plan, &survey, at.ledger, at.force).map_err(|Undecided { refusals, missing }| {
+        let rules = Rules { force: at.force, building: at.building };
+        let choices = decide(&plan, &survey, at.ledger, rules).map_err(|Undecided { refusals, missing }| {
             if refusals.is_empty() { PublishError::Missing { variants: missing } } else { PublishError::Refused { refusals } }
         })?;
         let items = plan.into_variants().into_iter().zip(choices).zip(known).map(|((release, choice), known)| {
@@ -302,7 +305,10 @@ impl fmt::Display for Preview {
         for variant in &self.variants {
             let digest = variant.digest.map_or_else(|| "digest known once compressed".to_owned(), |digest| digest.to_string());
             let why = match &variant.choice {
-                Choice::Built => format!("as built here (`{}`)", variant.image.as_deref().unwrap_or_default()),
+                Choice::Built => match &variant.image {
+                    Some(image) => format!("as built here (`{image}`)"),
+                    None => "as it will be built".to_owned(),
+                },
                 Choice::Adopted { tag, .. } => format!("as published at {tag}"),
                 Choice::Unchanged { tag, .. } => format!("unchanged since {tag}"),
                 Choice::Resumed { .. } => "as it was under way".to_owned(),

@@ -19,10 +19,10 @@ use crate::store::StoreError;
 const AT_ONCE: usize = 4;
 
 /// How much went over the wire.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 pub(super) struct Volume {
     /// Blobs sent.
-    pub(super) sent: u64,
+    pub(super) sent: HashSet<Digest>,
     /// Their bytes.
     pub(super) bytes: u64,
     /// Blobs that were there.
@@ -68,11 +68,12 @@ impl Lane<'_> {
                 let blob = supply.blob(&blob).await?;
                 self.send(&blob, events).await?;
                 self.verify(&blob).await?;
-                Ok::<_, UploadError>(Volume { sent: 1, bytes: blob.size, there: 0 })
+                Ok::<_, UploadError>(Volume { sent: HashSet::from([blob.digest]), bytes: blob.size, there: 0 })
             })
             .buffer_unordered(AT_ONCE)
-            .try_fold(Volume::default(), |a, b| async move {
-                Ok(Volume { sent: a.sent + b.sent, bytes: a.bytes + b.bytes, there: a.there + b.there })
+            .try_fold(Volume::default(), |mut a, b| async move {
+                a.sent.extend(b.sent);
+                Ok(Volume { sent: a.sent, bytes: a.bytes + b.bytes, there: a.there + b.there })
             })
             .await
     }

@@ -10,7 +10,7 @@ use xtask::event::Event;
 use xtask::failure::Exit;
 use xtask::oci::{Digest, media_type};
 use xtask::publish::verify::{Asked, Kind, Looking, compare, look};
-use xtask::publish::{Because, Describe, Described, Image, PublishError, Published, Registries};
+use xtask::publish::{Because, Delivery, Describe, Described, Image, PublishError, Published, Registries};
 use xtask::registry::fallback_tag;
 
 use crate::support::front::{Front, Say, error};
@@ -26,7 +26,7 @@ struct Counting {
 }
 
 impl Describe for Counting {
-    fn sbom<'a>(&'a self, image: &'a Image) -> Described<'a> {
+    fn sbom<'a>(&'a self, image: &'a Image, _: &'a Delivery) -> Described<'a> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let document = json!({"bomFormat": "CycloneDX", "of": image.config_digest}).to_string();
         let said = if self.fails { Err("a layer cannot be read".to_owned()) } else { Ok(Bytes::from(document)) };

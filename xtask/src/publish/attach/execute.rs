@@ -129,8 +129,9 @@ async fn of_image(item: &Item, image: &Image, means: &Means<'_>) -> Result<Vec<D
         let artifact = match (&planned.artifact, means.attaching) {
             (Some(artifact), _) => artifact.clone(),
             (None, Attaching::Sboms(describe)) => {
+                let Some(at) = item.release.destinations.first() else { continue };
                 let failed = |why| PublishError::Sbom { variant: item.release.variant.clone(), why };
-                let document = describe.sbom(image).await.map_err(failed)?;
+                let document = describe.sbom(image, at).await.map_err(failed)?;
                 Artifact::sbom(image, document).map_err(|error| failed(error.to_string()))?
             }
             (None, _) => continue,

@@ -20,6 +20,7 @@ pub use plan::{AttachmentPlan, AttachmentPreview, Because};
 pub(super) use plan::{Scope, plan};
 
 use super::image::Image;
+use super::plan::Delivery;
 use crate::oci::Digest;
 
 /// What becomes of attachments.
@@ -46,8 +47,8 @@ impl Attaching<'_> {
 
 /// Makes the SBOM of an image: the same bytes whenever it is asked.
 pub trait Describe: Send + Sync {
-    /// The document; in words why there is none.
-    fn sbom<'a>(&'a self, image: &'a Image) -> Described<'a>;
+    /// The document of an image, all of whose blobs are `at` this destination; in words why there is none.
+    fn sbom<'a>(&'a self, image: &'a Image, at: &'a Delivery) -> Described<'a>;
 }
 
 /// The document, once it is made.

@@ -1,0 +1,140 @@
+//! What `push` and `publish` have in common: everything that publishing takes, open, and the way from a plan to what is
+//! published.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Session;
+use super::describe::Describing;
+use super::prepare::Prepared;
+use super::release::{OnceEngine, held, release_name};
+use super::session::variable;
+use super::summary::{self, Pushed};
+use crate::event::{Event, Events};
+use crate::failure::{Exit, Failure};
+use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
+use crate::plan::Plan;
+use crate::publish::{self, Attaching, Deciding, IndexRelease, Ledger, Means, PublishError, Registries, Release, ReleasePlan};
+use crate::store::{Blobs, Limit};
+
+/// How it is published.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How {
+    /// Nothing is sent.
+    pub(super) dry_run: bool,
+    /// What is built here counts, even where the same is published.
+    pub(super) force: bool,
+    /// Images get their SBOMs.
+    pub(super) sbom: bool,
+}
+
+/// Everything that publishing takes.
+pub(super) struct Delivering<'a> {
+    session: &'a Session,
+    prepared: &'a Prepared,
+    engine: &'a OnceEngine,
+    how: How,
+    events: Events,
+    ledger: Ledger,
+    blobs: Arc<Blobs>,
+    registries: Registries,
+    /// None: no SBOMs.
+    describing: Option<Describing>,
+    limit: Limit,
+    started: Instant,
+    _lock: Option<FamilyLock>,
+}
+
+impl<'a> Delivering<'a> {
+    /// Waits for other publishers of this family on this machine, and opens the ledger and the store.
+    pub(super) async fn open(
+        session: &'a Session,
+        prepared: &'a Prepared,
+        plan: &Plan,
+        engine: &'a OnceEngine,
+        how: How,
+    ) -> Result<Self, Failure> {
+        let (limit, started) = (limit()?, Instant::now());
+        let places = session.places()?;
+        let events = session.console.events();
+        let waiting = |holder: &str| events.emit(Event::Note { text: format!("waiting for another publisher: {holder}") });
+        let lock = match how.dry_run {
+            true => None,
+            false => Some(FamilyLock::acquire(&places, LockKind::Publish, &plan.family, WhenHeld::Wait, waiting).await?),
+        };
+        let ledger = Ledger::open(&places.state_folder("releases")?, &release_name(prepared, plan));
+        let ledger = ledger.map_err(PublishError::Ledger)?;
+        let blobs = Blobs::open(&places.cache_folder("layers")?).map_err(PublishError::Store)?;
+        let blobs = Arc::new(match engine.known() {
+            Some(engine) => blobs.beside(held(engine)),
+            None => blobs,
+        });
+        let describing = how.sbom.then(|| Describing::new(session, &prepared.family, &blobs)).transpose()?;
+        let registries = Registries::new();
+        Ok(Self { session, prepared, engine, how, events, ledger, blobs, registries, describing, limit, started, _lock: lock })
+    }
+
+    /// Makes a client for every repository of the plan.
+    pub(super) async fn connect(&mut self, wanted: &ReleasePlan) -> Result<(), PublishError> {
+        self.registries = publish::connect(wanted, &self.prepared.credentials).await?;
+        Ok(())
+    }
+
+    pub(super) fn registries(&self) -> &Registries {
+        &self.registries
+    }
+
+    /// Looks at the destinations and decides; with `building`, what is neither built nor published is going to be built.
+    pub(super) async fn decide(&self, wanted: ReleasePlan, building: bool) -> Result<Release, PublishError> {
+        let deciding = Deciding {
+            registries: &self.registries,
+            ledger: self.ledger.view(),
+            blobs: &self.blobs,
+            compression: self.prepared.family.compression,
+            force: self.how.force,
+            building,
+            sbom: self.how.sbom,
+        };
+        Release::decide(wanted, &deciding).await
+    }
+
+    /// Publishes what is decided.
+    pub(super) async fn carry_out(&mut self, release: &Release, indexes: &[IndexRelease]) -> Result<Pushed, PublishError> {
+        let Self { registries, blobs, events, engine, ledger, .. } = self;
+        let compression = self.prepared.family.compression;
+        let attaching = self.describing.as_ref().map_or(Attaching::Nothing, |describing| Attaching::Sboms(describing));
+        let means = Means { registries, blobs, compression, events, attaching };
+        let export = async |names: &[String]| engine.get().await?.export(names).await.map_err(Failure::from);
+        let published = publish::execute(release, &means, ledger, export).await?;
+        let indexes = publish::complete(indexes, registries, ledger, events).await;
+        let indexes = indexes.map_err(|error| error.after(&published))?;
+        Ok(Pushed { schema: 1, seconds: self.started.elapsed().as_secs_f64(), published, indexes })
+    }
+
+    /// The error in the light of what former runs have done to the tags of this plan.
+    pub(super) fn failed(&self, error: PublishError, references: &[String]) -> PublishError {
+        error.remembering(self.ledger.view(), references)
+    }
+
+    /// Clears up after a publish and adds it to the summary of a workflow's run.
+    pub(super) fn finish(&self, pushed: &Pushed) {
+        // What cannot be looked at now is trimmed another time.
+        let trimmed = self.blobs.trim(self.limit).unwrap_or_default();
+        if trimmed.blobs > 0 {
+            let text = format!("{} layers that were not used any more left the cache ({} bytes)", trimmed.blobs, trimmed.bytes);
+            self.events.emit(Event::Note { text });
+        }
+        summary::add_to_workflow(&summary::markdown(&self.prepared.family.name, pushed), &self.session.console.events());
+    }
+}
+
+/// How large the cache of layers may stay.
+fn limit() -> Result<Limit, Failure> {
+    let Some(text) = variable(Limit::VARIABLE) else { return Ok(Limit::default()) };
+    text.parse::<Limit>().map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", Limit::VARIABLE)))
+}
+
+/// What a publisher is told who has interrupted.
+pub(super) fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted; what was uploaded stays, a second run goes on from there")
+}

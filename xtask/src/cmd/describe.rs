@@ -1,0 +1,73 @@
+//! SBOMs of what is published: from the layers as they lie in the store, or else in the registry that has them all.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Session;
+use super::contents::Library;
+use super::subject::{Finder, Place, Stored, Subject};
+use crate::contents::Contents;
+use crate::failure::Failure;
+use crate::family::Family;
+use crate::oci::Digest;
+use crate::publish::{Delivery, Describe, Described, Image};
+use crate::sbom::cyclonedx;
+use crate::store::{Blobs, Exported, LayerBlob};
+
+/// Reads images, and remembers what is in them.
+pub(super) struct Describing {
+    library: Library,
+    finder: Finder,
+    blobs: Arc<Blobs>,
+    known: Mutex<BTreeMap<Digest, Contents>>,
+}
+
+impl Describing {
+    /// With the store that images are published from.
+    pub(super) fn new(session: &Session, family: &Family, blobs: &Arc<Blobs>) -> Result<Self, Failure> {
+        let library = Library::open(session, family.compression)?.beside(blobs);
+        let finder = Finder::new(session, Some(family), &[])?;
+        Ok(Self { library, finder, blobs: Arc::clone(blobs), known: Mutex::default() })
+    }
+
+    async fn contents(&self, image: &Image, at: &Delivery) -> Result<Contents, Failure> {
+        let pairs = || image.diff_ids.iter().copied().zip(&image.layers);
+        let is_here = |digest, size| std::fs::symlink_metadata(self.blobs.path(digest)).is_ok_and(|file| file.len() == size);
+        if pairs().all(|(diff_id, layer)| self.library.has(diff_id) || is_here(layer.digest, layer.size)) {
+            let layer = |(diff_id, layer): (Digest, &crate::publish::Descriptor)| {
+                let (digest, size, media_type) = (layer.digest, layer.size, layer.media_type.clone());
+                LayerBlob { diff_id, digest, size, path: self.blobs.path(digest), media_type }
+            };
+            let (name, layers) = (at.repository.digest(image.manifest.digest).to_string(), pairs().map(layer).collect());
+            let (config, config_digest) = (image.config.clone(), image.config_digest);
+            return self.library.exported(&Exported { name, config, config_digest, layers }).await;
+        }
+        let stored = Stored {
+            repository: at.repository.clone(),
+            insecure: at.insecure,
+            config: image.config.clone(),
+            config_digest: image.config_digest,
+            layers: image.layers.clone(),
+        };
+        let subject = Subject {
+            name: at.repository.digest(image.manifest.digest).to_string(),
+            manifest: Some(image.manifest.digest),
+            diff_ids: image.diff_ids.clone(),
+            labels: image.labels.clone(),
+            place: Place::Registry(stored),
+        };
+        let mut read = self.library.contents(&self.finder, &[&subject]).await?;
+        read.pop().ok_or_else(|| Failure::new(crate::failure::Exit::Unexpected, "an image was not read"))
+    }
+}
+
+impl Describe for Describing {
+    fn sbom<'a>(&'a self, image: &'a Image, at: &'a Delivery) -> Described<'a> {
+        Box::pin(async move {
+            let contents = self.contents(image, at).await.map_err(|failure| failure.message)?;
+            let document = cyclonedx(&contents);
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(image.config_digest, contents);
+            Ok(document.into())
+        })
+    }
+}
