@@ -80,10 +80,6 @@ impl<'a> Delivering<'a> {
         Ok(())
     }
 
-    pub(super) fn registries(&self) -> &Registries {
-        &self.registries
-    }
-
     /// Looks at the destinations and decides; with `building`, what is neither built nor published is going to be built.
     pub(super) async fn decide(&self, wanted: ReleasePlan, building: bool) -> Result<Release, PublishError> {
         let deciding = Deciding {

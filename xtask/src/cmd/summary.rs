@@ -178,16 +178,91 @@ pub(super) fn markdown(family: &Name, pushed: &Pushed) -> String {
     text
 }
 
-/// What the summary of a workflow's run says of a failure.
-pub(super) fn failed(what: &str, message: &str) -> String {
-    format!("### {what} failed\n\n{}\n", cell(message))
-}
-
 /// Adds `text` to the summary of a workflow's run, where there is one. That it cannot be written fails nothing.
 pub(super) fn add_to_workflow(text: &str, events: &Events) {
     let Some(file) = variable(STEP_SUMMARY) else { return };
     let opened = std::fs::OpenOptions::new().append(true).create(true).open(&file);
     if let Err(error) = opened.and_then(|mut opened| opened.write_all(format!("{text}\n").as_bytes())) {
         events.emit(Event::Warning { text: format!("cannot write `{file}` ({STEP_SUMMARY}): {error}") });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{Digest, Platform, media_type};
+    use crate::publish::{Because, Before, Sent, TagKind};
+
+    fn pushed(before: Option<Before>) -> Pushed {
+        let tag =
+            |name: &str, state| PublishedTag { reference: format!("ghcr.io/team/image:{name}"), kind: TagKind::Moving, state };
+        let image = PublishedImage {
+            variant: "aws".parse().expect("a name"),
+            platform: Platform::LinuxAmd64,
+            choice: Choice::Built,
+            digest: Digest::of("image"),
+            config_digest: Digest::of("configuration"),
+            size: 412_300_000,
+            before,
+            destinations: BTreeMap::from([
+                ("one".to_owned(), vec![tag("aws", TagState::AlreadyThere)]),
+                ("two".to_owned(), vec![tag("aws", TagState::Set)]),
+            ]),
+            attachments: vec![Attached {
+                artifact_type: media_type::CYCLONEDX.to_owned(),
+                digest: Digest::of("sbom"),
+                because: Because::Made,
+                size: 7,
+                destinations: BTreeMap::from([
+                    ("one".to_owned(), AttachmentState::Attached),
+                    ("two".to_owned(), AttachmentState::AlreadyThere),
+                ]),
+            }],
+        };
+        let transfers = vec![Sent {
+            destination: "o|ne <b>".to_owned(),
+            repository: "ghcr.io/team/image".parse().expect("a repository"),
+            sent: 2,
+            sent_bytes: 1_234,
+            reused: 9,
+            reused_bytes: 2_000_000_000,
+        }];
+        let published = Published { images: vec![image], transfers };
+        Pushed { schema: 1, seconds: 12.34, published, indexes: Vec::new() }
+    }
+
+    #[test]
+    fn what_a_person_reads() {
+        let before = |size| Some(Before { digest: Digest::of("before"), size });
+        for (before, told) in [
+            (None, "  412.3 MB compressed\n"),
+            (before(None), "  412.3 MB compressed\n"),
+            (before(Some(411_100_000)), "  412.3 MB compressed (+1.2 MB)\n"),
+            (before(Some(412_300_500)), "  412.3 MB compressed (−500 B)\n"),
+            (before(Some(412_300_000)), "  412.3 MB compressed (as large as before)\n"),
+            (Some(Before { digest: Digest::of("image"), size: Some(412_300_000) }), "  412.3 MB compressed\n"),
+        ] {
+            let text = text(&pushed(before));
+            assert!(text.contains(told), "{told} in {text}");
+            for part in [
+                "ghcr.io/team/image:aws  set",
+                "application/vnd.cyclonedx+json 98f3ae1ef671, attached in 1 destination",
+                "2 layers sent (1.2 kB), 9 reused (2.00 GB)",
+                "12.3 s",
+            ] {
+                assert!(text.contains(part), "{part} in {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_is_a_table_whatever_is_in_it() {
+        let text = markdown(&"epic".parse().expect("a name"), &pushed(None));
+        let image = Digest::of("image");
+        let row = format!("| `aws` | `{image}` | `aws` set | 412.3 MB | new | `{}` |", Digest::of("sbom").short(12));
+        assert!(text.contains(&row), "{text}");
+        assert!(text.contains("| o\\|ne &lt;b&gt; (`ghcr.io/team/image`) | 2 (1.2 kB) | 9 (2.00 GB) |"), "{text}");
+        assert_eq!(cell("a\nb|c`d"), "a b\\|c\\`d");
+        assert_eq!((code("a`b"), code("a b")), ("a\\`b".to_owned(), "`a b`".to_owned()));
     }
 }

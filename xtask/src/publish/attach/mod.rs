@@ -52,7 +52,7 @@ pub trait Describe: Send + Sync {
 }
 
 /// The document, once it is made.
-pub type Described<'a> = Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send + 'a>>;
+pub type Described<'a> = Pin<Box<dyn Future<Output = Result<Bytes, String>> + 'a>>;
 
 /// What is attached to an image now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
