@@ -69,6 +69,7 @@ impl Job {
                     blobs: &blobs,
                     compression,
                     force: false,
+                    building: false,
                     sbom: false,
                 };
                 let release = Release::decide(plan, &deciding).await?;

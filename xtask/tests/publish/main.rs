@@ -121,6 +121,7 @@ impl Machine {
             blobs: &blobs,
             compression,
             force: self.force,
+            building: false,
             sbom: self.describe.is_some(),
         };
         Release::decide(plan.clone(), &deciding).await
