@@ -22,6 +22,7 @@ pub mod output;
 pub mod plan;
 pub mod publish;
 pub mod registry;
+pub mod report;
 pub mod retry;
 pub mod sbom;
 pub mod secret;

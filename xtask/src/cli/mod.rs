@@ -4,6 +4,7 @@ mod build;
 mod host;
 mod look;
 mod publish;
+mod report;
 mod smoke;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub use build::{Build, Plan};
 pub use host::{Clean, Doctor, Quickstart, Setup, Test};
 pub use look::{Diff, Sbom};
 pub use publish::{EcrArgs, EcrCommand, EcrInit, Promote, Push, Verify};
+pub use report::Report;
 pub use smoke::Smoke;
 
 /// Builds a family of layered images from one table and publishes it.
@@ -86,6 +88,8 @@ pub enum Command {
     Sbom(Sbom),
     /// Tell what differs between two images: packages, configuration, layers, files, sizes
     Diff(Diff),
+    /// Write a page to look at: what the family is, what makes it big, how it was built, where it is published
+    Report(Report),
     /// Run the whole test suite, with what it needs
     Test(Test),
 }

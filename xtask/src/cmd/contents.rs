@@ -120,6 +120,14 @@ impl Library {
         wants.iter().map(one).collect::<Option<_>>().ok_or_else(|| Failure::new(Exit::Unexpected, "an image was not read"))
     }
 
+    /// What would have to be downloaded to look into an image: how many layers, and their bytes.
+    pub(crate) fn unread(&self, subject: &Subject) -> (usize, u64) {
+        let Place::Registry(stored) = &subject.place else { return (0, 0) };
+        let layers = subject.diff_ids.iter().zip(&stored.layers);
+        let unread = layers.filter(|(diff_id, blob)| !self.shelf.has(**diff_id) && !self.blobs.path(blob.digest).is_file());
+        unread.fold((0, 0), |(number, bytes), (_, blob)| (number + 1, bytes + blob.size))
+    }
+
     async fn of_registry(&self, finder: &Finder, subject: &Subject, stored: &Stored) -> Result<Contents, Failure> {
         let pairs = || subject.diff_ids.iter().copied().zip(&stored.layers);
         let mut unknown = HashSet::new();

@@ -15,10 +15,12 @@ mod lineage;
 mod plan;
 mod prepare;
 mod promote;
+mod published;
 mod push;
 mod quickstart;
 mod reach;
 mod release;
+mod report;
 mod sbom;
 mod session;
 mod setup;
@@ -101,6 +103,7 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
         },
         Command::Clean(args) => clean::run(&session, &args).await,
         Command::Diff(args) => diff::run(&session, &args).await,
+        Command::Report(args) => report::run(&session, &args).await,
         Command::Test(args) => test::run(&session, &args).await,
     }
 }

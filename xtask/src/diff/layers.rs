@@ -34,6 +34,12 @@ pub(super) fn compare(before: &Contents, after: &Contents) -> Layers {
     layers
 }
 
+/// The instructions that made the layers of an image, lowest first, with values that look like secrets left out; none where the
+/// history does not tell.
+pub fn instructions(image: &Contents) -> Vec<Option<String>> {
+    lines(image).into_iter().map(|line| line.instruction).collect()
+}
+
 /// The layers of an image, lowest first, each with its instruction: the lines of the history that made one, where these are as many.
 fn lines(image: &Contents) -> Vec<LayerLine> {
     let made: Vec<_> = image.config.history.iter().filter(|line| !line.empty_layer).collect();

@@ -17,6 +17,7 @@ pub mod version;
 
 use crate::contents::Contents;
 
+pub use layers::instructions;
 pub use model::{
     Aspect, Bulk, Change, Difference, FileChange, FileCount, Files, Folder, Growth, Installed, LayerLine, Layers, PackageChange,
     PackageCount, Setting, SettingKind, Side, Size, Sizes,

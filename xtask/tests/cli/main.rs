@@ -21,6 +21,7 @@ mod plan;
 mod published_parent;
 mod push;
 mod registries;
+mod report;
 mod secrets;
 mod usage;
 mod verify;

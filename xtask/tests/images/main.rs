@@ -1,6 +1,9 @@
 //! The real family, built by the real command with the profile `offline`, then looked into: what is in each image, what
 //! is in no layer, and how it runs. Built once for all tests of this program (minutes from nothing, seconds when there).
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod access;
 mod browser;
 mod canaries;
@@ -10,6 +13,7 @@ mod docker;
 mod family;
 mod layers;
 mod outside;
+mod report;
 mod restricted;
 mod running;
 mod sockets;

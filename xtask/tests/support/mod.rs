@@ -2,12 +2,14 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 pub mod archives;
+pub mod browser;
 pub mod ecr;
 pub mod family;
 pub mod faults;
 pub mod front;
 pub mod ghcr;
 pub mod moto;
+pub mod page;
 pub mod referrers;
 pub mod registry;
 pub mod secure;
