@@ -1,5 +1,7 @@
 //! `cargo xtask diff`: what differs between two images, wherever they are.
 
+use serde_json::json;
+
 use super::contents::Library;
 use super::prepare::read_family;
 use super::subject::Finder;
@@ -17,7 +19,11 @@ pub(super) async fn run(session: &Session, args: &Diff) -> Result<(), Failure> {
         _ => output::diff::text(&difference),
     };
     match &args.output {
-        Some(file) => edge::write_beside(file, text.as_bytes())?,
+        Some(file) => {
+            edge::write_beside(file, text.as_bytes())?;
+            let result = json!({ "schema": 1, "file": file, "differ": !difference.is_empty() });
+            session.console.result(&result, &format!("wrote {}", file.display()));
+        }
         None => session.console.data(&text),
     }
     if args.check && !difference.is_empty() {

@@ -120,7 +120,7 @@ fn the_result_in_other_forms_and_to_a_file() {
         assert!(human.stdout.contains(line), "{line} in\n{}", human.stdout);
     }
     let written = diff(&family, &["near:azure", &local, "--format", "markdown", "-o", "notes.md"]).ends(0);
-    assert_eq!(written.stdout, "");
+    assert_eq!(written.stdout, "wrote notes.md\n");
     let notes = family.read("notes.md").expect("the file");
     for line in [
         "| upgraded | `libx` | `1.9-1` | `1.10-1` |",
