@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use build::{Build, Plan};
 pub use host::{Clean, Doctor, Quickstart, Setup, Test};
 pub use look::{Diff, Sbom};
-pub use publish::{EcrArgs, EcrCommand, EcrInit, Promote, Push, Verify};
+pub use publish::{EcrArgs, EcrCommand, EcrInit, Promote, Publish, Push, Verify};
 pub use report::Report;
 pub use smoke::Smoke;
 
@@ -80,6 +80,8 @@ pub enum Command {
     Smoke(Smoke),
     /// Publish what is built
     Push(Push),
+    /// Build, try and push, and push only what passed
+    Publish(Publish),
     /// Compare what all destinations hold, with each other and with the ledger
     Verify(Verify),
     /// Move tags to an image that is published already, in all destinations: a rollback, a repair

@@ -27,6 +27,32 @@ pub struct Push {
     pub dry_run: bool,
 }
 
+/// `publish`
+#[derive(Debug, Args)]
+pub struct Publish {
+    /// What the plan is resolved from
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// Replace the file's destinations: NAME=HOST[:PORT]/REPOSITORY; may be given more than once
+    #[arg(long = "destination", value_name = "NAME=REPOSITORY")]
+    pub destinations: Vec<String>,
+    /// Publish from a dirty tree; tags then say so
+    #[arg(long)]
+    pub allow_dirty: bool,
+    /// Publish what is built here, even where an image of the same input is published (immutable tags stay)
+    #[arg(long)]
+    pub force: bool,
+    /// Attach no SBOMs
+    #[arg(long)]
+    pub no_sbom: bool,
+    /// How many images are built at the same time
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: u16,
+    /// Print what would be built, tried, sent and tagged, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// `verify`
 #[derive(Debug, Args)]
 pub struct Verify {

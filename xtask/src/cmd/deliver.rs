@@ -13,8 +13,12 @@ use super::summary::{self, Pushed};
 use crate::event::{Event, Events};
 use crate::failure::{Exit, Failure};
 use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
+use crate::host::places::Places;
 use crate::plan::Plan;
-use crate::publish::{self, Attaching, Deciding, IndexRelease, Ledger, Means, PublishError, Registries, Release, ReleasePlan};
+use crate::publish::{
+    self, Attaching, Choice, Deciding, IndexRelease, Ledger, Means, PublishError, Refusal, Registries, Release, ReleasePlan,
+};
+use crate::smoke::{self, Record};
 use crate::store::{Blobs, Limit};
 
 /// How it is published.
@@ -64,11 +68,7 @@ impl<'a> Delivering<'a> {
         };
         let ledger = Ledger::open(&places.state_folder("releases")?, &release_name(prepared, plan));
         let ledger = ledger.map_err(PublishError::Ledger)?;
-        let blobs = Blobs::open(&places.cache_folder("layers")?).map_err(PublishError::Store)?;
-        let blobs = Arc::new(match engine.known() {
-            Some(engine) => blobs.beside(held(engine)),
-            None => blobs,
-        });
+        let blobs = blobs(&places, engine)?;
         let describing = how.sbom.then(|| Describing::new(session, &prepared.family, &blobs)).transpose()?;
         let registries = Registries::new();
         Ok(Self { session, prepared, engine, how, events, ledger, blobs, registries, describing, limit, started, _lock: lock })
@@ -78,6 +78,48 @@ impl<'a> Delivering<'a> {
     pub(super) async fn connect(&mut self, wanted: &ReleasePlan) -> Result<(), PublishError> {
         self.registries = publish::connect(wanted, &self.prepared.credentials).await?;
         Ok(())
+    }
+
+    pub(super) fn registries(&self) -> &Registries {
+        &self.registries
+    }
+
+    /// Looks again at what is in the store: others have put layers there since.
+    pub(super) fn refresh(&mut self) -> Result<(), Failure> {
+        self.blobs = blobs(&self.session.places()?, self.engine)?;
+        let describing = self.how.sbom.then(|| Describing::new(self.session, &self.prepared.family, &self.blobs));
+        self.describing = describing.transpose()?;
+        Ok(())
+    }
+
+    /// Refuses what failed when it was tried last on this machine; that something was never tried is said.
+    pub(super) fn refuse_failed(&self, release: &Release) -> Result<(), Failure> {
+        let (places, mut refusals) = (self.session.places()?, Vec::new());
+        for item in &release.items {
+            // An engine that keeps no manifests calls an image by the digest of its configuration.
+            let of_engine = item.release.built.as_ref().map(|built| {
+                let known = self.blobs.config(built.want.id);
+                known.map_or(built.want.id, |(_, digest)| digest)
+            });
+            let Some(config) = item.image.as_ref().map(|image| image.config_digest).or(of_engine) else { continue };
+            let here = item.release.built.as_ref().map(|built| built.image.clone());
+            let name = item.choice.digest().map(|digest| digest.to_string()).or(here).unwrap_or_default();
+            let record = Record::read(&places, config);
+            match record.map_err(|error| Failure::new(Exit::Missing, error.to_string()).source(error))? {
+                Some(record) if !record.passed() => {
+                    let failed = record.results.iter().filter(|check| check.outcome == smoke::Outcome::Failed);
+                    let checks = failed.map(|check| format!("`{}`", check.name)).collect();
+                    refusals.push(Refusal::Failed { image: name, config, at: record.at, checks });
+                }
+                None if item.choice == Choice::Built => {
+                    let text =
+                        format!("`{name}` was not tried on this machine: cargo xtask smoke --variant {}", item.release.variant);
+                    self.events.emit(Event::Note { text });
+                }
+                _ => {}
+            }
+        }
+        if refusals.is_empty() { Ok(()) } else { Err(PublishError::Refused { refusals }.into()) }
     }
 
     /// Looks at the destinations and decides; with `building`, what is neither built nor published is going to be built.
@@ -113,15 +155,34 @@ impl<'a> Delivering<'a> {
     }
 
     /// Clears up after a publish and adds it to the summary of a workflow's run.
-    pub(super) fn finish(&self, pushed: &Pushed) {
+    pub(super) async fn finish(&self, pushed: &Pushed) {
         // What cannot be looked at now is trimmed another time.
         let trimmed = self.blobs.trim(self.limit).unwrap_or_default();
         if trimmed.blobs > 0 {
             let text = format!("{} layers that were not used any more left the cache ({} bytes)", trimmed.blobs, trimmed.bytes);
             self.events.emit(Event::Note { text });
         }
-        summary::add_to_workflow(&summary::markdown(&self.prepared.family.name, pushed), &self.session.console.events());
+        if !summary::is_wanted() {
+            return;
+        }
+        let mut text = summary::markdown(&self.prepared.family.name, pushed);
+        for image in &pushed.published.images {
+            let Some(describing) = &self.describing else { continue };
+            if let Some(difference) = describing.changes(image).await {
+                text += &summary::changes(image, &difference);
+            }
+        }
+        summary::add_to_workflow(&text, &self.events);
     }
+}
+
+/// The store, beside an engine whose files may be read.
+fn blobs(places: &Places, engine: &OnceEngine) -> Result<Arc<Blobs>, Failure> {
+    let blobs = Blobs::open(&places.cache_folder("layers")?).map_err(PublishError::Store)?;
+    Ok(Arc::new(match engine.known() {
+        Some(engine) => blobs.beside(held(engine)),
+        None => blobs,
+    }))
 }
 
 /// How large the cache of layers may stay.

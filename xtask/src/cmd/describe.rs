@@ -7,10 +7,11 @@ use super::Session;
 use super::contents::Library;
 use super::subject::{Finder, Place, Stored, Subject};
 use crate::contents::Contents;
+use crate::diff::{Difference, compare};
 use crate::failure::Failure;
 use crate::family::Family;
-use crate::oci::Digest;
-use crate::publish::{Delivery, Describe, Described, Image};
+use crate::oci::{Digest, Repository};
+use crate::publish::{Delivery, Describe, Described, Image, PublishedImage};
 use crate::sbom::cyclonedx;
 use crate::store::{Blobs, Exported, LayerBlob};
 
@@ -58,6 +59,31 @@ impl Describing {
         };
         let mut read = self.library.contents(&self.finder, &[&subject]).await?;
         read.pop().ok_or_else(|| Failure::new(crate::failure::Exit::Unexpected, "an image was not read"))
+    }
+}
+
+impl Describing {
+    /// What changed since an image was published last, where that can be told without reading any layer: of those that were read
+    /// before.
+    pub(super) async fn changes(&self, image: &PublishedImage) -> Option<Difference> {
+        let before = image.before.filter(|before| before.digest != image.digest)?.digest;
+        let tag = image.destinations.values().flatten().next()?;
+        let repository: Repository = tag.reference.rsplit_once(':')?.0.parse().ok()?;
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&image.config_digest).cloned();
+        let now = match known {
+            Some(known) => known,
+            None => self.without_reading(&repository.digest(image.digest).to_string()).await?,
+        };
+        let before = self.without_reading(&repository.digest(before).to_string()).await?;
+        Some(compare(&before, &now))
+    }
+
+    async fn without_reading(&self, reference: &str) -> Option<Contents> {
+        let subject = self.finder.find(reference).await.ok()?;
+        if !subject.diff_ids.iter().all(|diff_id| self.library.has(*diff_id)) {
+            return None;
+        }
+        self.library.contents(&self.finder, &[&subject]).await.ok()?.pop()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::host::Mend;
 use crate::host::requirement::{self, NoEngine, Requirement, Survey};
 
 /// Where a local engine keeps its images, unless it was told otherwise.
-const ENGINE_ROOT: &str = "/var/lib/docker";
+pub(super) const ENGINE_ROOT: &str = "/var/lib/docker";
 
 pub(super) async fn run(session: &Session, args: &Doctor) -> Result<(), Failure> {
     let family = prepare::read_family(session)?;

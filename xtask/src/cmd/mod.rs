@@ -13,8 +13,10 @@ mod edge;
 mod engine;
 mod lineage;
 mod plan;
+mod preflight;
 mod prepare;
 mod promote;
+mod publish;
 mod published;
 mod push;
 mod quickstart;
@@ -92,6 +94,7 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
         Command::Build(args) => build::run(&session, &args).await,
         Command::Smoke(args) => smoke::run(&session, &args).await,
         Command::Push(args) => push::run(&session, &args).await,
+        Command::Publish(args) => publish::run(&session, &args).await,
         Command::Verify(args) => verify::run(&session, &args).await,
         Command::Promote(args) => promote::run(&session, &args).await,
         Command::Sbom(args) => sbom::run(&session, &args).await,

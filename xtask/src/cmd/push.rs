@@ -21,22 +21,24 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
     let interrupt = session.interrupt()?;
     session.interruptible(ecr::preflight(&wanted, &prepared.family, &session.console.events())).await?;
     let references = wanted.references();
-    let work = async {
+    let looking = async {
         delivering.connect(&wanted).await?;
-        let release = delivering.decide(wanted, false).await?;
-        if args.dry_run {
-            let preview = release.preview();
-            session.console.result(&preview, &preview.to_string());
-            return Ok(None);
-        }
-        delivering.carry_out(&release, &indexes).await.map(Some)
+        delivering.decide(wanted, false).await
     };
-    let Some(published) = interrupt.or(work).await else { return Err(interrupted()) };
-    let failed = |error| failure(delivering.failed(error, &references), &plan, built.unreachable);
-    if let Some(pushed) = published.map_err(failed)? {
-        delivering.finish(&pushed);
-        session.console.result(&pushed, &summary::text(&pushed));
+    let looked = interrupt.or(looking).await.ok_or_else(interrupted)?;
+    let failed =
+        |error, delivering: &Delivering<'_>, unreachable| failure(delivering.failed(error, &references), &plan, unreachable);
+    let release = looked.map_err(|error| failed(error, &delivering, built.unreachable))?;
+    if args.dry_run {
+        let preview = release.preview();
+        session.console.result(&preview, &preview.to_string());
+        return Ok(());
     }
+    delivering.refuse_failed(&release)?;
+    let pushed = interrupt.or(delivering.carry_out(&release, &indexes)).await.ok_or_else(interrupted)?;
+    let pushed = pushed.map_err(|error| failed(error, &delivering, None))?;
+    delivering.finish(&pushed).await;
+    session.console.result(&pushed, &summary::text(&pushed));
     Ok(())
 }
 

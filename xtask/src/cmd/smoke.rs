@@ -87,6 +87,16 @@ impl Default for Options {
     }
 }
 
+/// What trying takes of this machine.
+pub(super) fn needed() -> Result<(), Failure> {
+    let needed = ["ssh", "ssh-keygen"].into_iter().filter(|program| which(program).is_none()).collect::<Vec<_>>();
+    if needed.is_empty() {
+        return Ok(());
+    }
+    let message = format!("`{}` is not installed: images are entered with it", needed.join("` and `"));
+    Err(Failure::new(Exit::Missing, message).hint("sudo apt-get install openssh-client"))
+}
+
 /// Tries the images of the plan's variants and records what came of each. Whatever was started is gone afterwards.
 pub(super) async fn smoke(
     session: &Session,
@@ -98,14 +108,7 @@ pub(super) async fn smoke(
     let begun = Instant::now();
     let events = session.console.events();
     let places = session.places()?;
-    let needed = ["ssh", "ssh-keygen"].into_iter().filter(|program| which(program).is_none()).collect::<Vec<_>>();
-    if !needed.is_empty() {
-        return Err(Failure::new(
-            Exit::Missing,
-            format!("`{}` is not installed: images are entered with it", needed.join("` and `")),
-        )
-        .hint("sudo apt-get install openssh-client"));
-    }
+    needed()?;
     let candidates = session.interruptible(candidates(plan, engine, options)).await?;
     let order: Vec<Name> = candidates.iter().map(|candidate| candidate.variant.name.clone()).collect();
     let asks = options.image.is_none() && !options.again;

@@ -8,8 +8,10 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use super::session::variable;
+use crate::diff::Difference;
 use crate::event::{Event, Events};
 use crate::family::Name;
+use crate::output;
 use crate::publish::{Attached, AttachmentState, Choice, Published, PublishedImage, PublishedIndex, PublishedTag, TagState};
 
 /// The file that a workflow's run shows to people, where there is one (GitHub Actions, "Adding a job summary").
@@ -176,6 +178,22 @@ pub(super) fn markdown(family: &Name, pushed: &Pushed) -> String {
     }
     let _ = writeln!(text, "\n{:.1} s", pushed.seconds);
     text
+}
+
+/// What the summary of a workflow's run says of a failure.
+pub(super) fn failed(what: &str, message: &str) -> String {
+    format!("### {what} failed\n\n{}\n", cell(message))
+}
+
+/// What changed since an image was published last.
+pub(super) fn changes(image: &PublishedImage, difference: &Difference) -> String {
+    let text = output::diff::markdown(difference, 5);
+    format!("\n<details><summary>What changed in {}</summary>\n\n{text}\n</details>\n", code(image.variant.as_str()))
+}
+
+/// Whether there is a summary to add to.
+pub(super) fn is_wanted() -> bool {
+    variable(STEP_SUMMARY).is_some()
 }
 
 /// Adds `text` to the summary of a workflow's run, where there is one. That it cannot be written fails nothing.

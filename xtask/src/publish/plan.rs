@@ -158,6 +158,21 @@ impl ReleasePlan {
         if refusals.is_empty() { Ok(Self { variants }) } else { Err(refusals) }
     }
 
+    /// What the labels of a variant's image forbid at its destinations.
+    pub fn forbidden(&self, variant: &Name, labels: &BTreeMap<String, String>) -> Vec<Refusal> {
+        let its = self.variants.iter().filter(|release| release.variant == *variant).flat_map(|release| &release.destinations);
+        its.flat_map(|delivery| forbidden(variant, labels, delivery)).collect()
+    }
+
+    /// The same, where these images were tried: no others are published of these variants.
+    #[must_use]
+    pub fn tested(mut self, tested: &BTreeMap<Name, Digest>) -> Self {
+        for release in &mut self.variants {
+            release.config_digest = tested.get(&release.variant).copied();
+        }
+        self
+    }
+
     /// The name of the destination that has this repository.
     pub(super) fn name_of(&self, repository: &Repository) -> String {
         let mut destinations = self.variants.iter().flat_map(|release| &release.destinations);

@@ -59,6 +59,18 @@ pub enum Refusal {
         /// The config digest that was recorded.
         tested: Digest,
     },
+    /// The image failed when it was tried last.
+    #[error("`{image}` ({config}) failed smoke at {at}: {}", checks.join(", "))]
+    Failed {
+        /// The local name, or the manifest.
+        image: String,
+        /// Its config digest.
+        config: Digest,
+        /// When (RFC 3339).
+        at: String,
+        /// The checks that failed.
+        checks: Vec<String>,
+    },
     /// An immutable tag is there, with something else.
     #[error("`{tag}` is immutable and is {found} already; this release is {wanted}; {}", ledger_says(remembered.as_ref()))]
     Taken {
@@ -148,6 +160,7 @@ impl Refusal {
             Self::Revision { .. } => "commit first, or `--allow-dirty`, which shows in the tag",
             Self::Clash { .. } | Self::BothKinds { .. } => "change `[tags]` or the aliases in variants.toml",
             Self::OtherImage { .. } => "run `cargo xtask smoke` on what is built now",
+            Self::Failed { .. } => "mend it and build again; `cargo xtask smoke --again` tries it once more",
             Self::Taken { .. } => "commit, so that the release has a tag of its own: an immutable tag is never moved",
             Self::Split { .. } => "commit, so that the release has a tag of its own; `cargo xtask verify` shows what is where",
             Self::Ambiguous { .. } => "say which one with `--from NAME`, or name the digest",

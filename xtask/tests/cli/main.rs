@@ -18,6 +18,7 @@ mod interrupt;
 mod offline;
 mod pins;
 mod plan;
+mod publish;
 mod published_parent;
 mod push;
 mod registries;

@@ -13,6 +13,7 @@ mod docker;
 mod family;
 mod layers;
 mod outside;
+mod publish;
 mod report;
 mod restricted;
 mod running;

@@ -180,6 +180,12 @@ fn foreign(platform: Platform) -> Option<Requirement> {
     })
 }
 
+/// Whether there is room for a family, where that can be told: in the engine's folder, when it is on this machine, and in ours.
+pub fn room(engine_root: Option<&Path>, places: &Places) -> Vec<Requirement> {
+    let engine = engine_root.and_then(|root| disk("disk of the engine", root, ENGINE_FREE, "cargo xtask clean --images"));
+    engine.into_iter().chain(disk("disk of the cache", places.cache_path(), CACHE_FREE, "cargo xtask clean --cache")).collect()
+}
+
 /// Whether `wanted` bytes are free where `path` is or will be, or else the command that frees some; none where that
 /// cannot be told.
 fn disk(name: &str, path: &Path, wanted: u64, mend: &str) -> Option<Requirement> {

@@ -1,0 +1,193 @@
+//! `cargo xtask publish`: builds, tries and pushes, and pushes only what passed. Everything that can be known to stand in the
+//! way is known before the build begins; one variant that fails means that nothing of the family is published.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::deliver::{Delivering, How, interrupted};
+use super::prepare::{Locking, Prepared};
+use super::release::{Destinations, Here, OnceEngine, built, release};
+use super::summary::{self, Pushed};
+use super::{Session, build, preflight, smoke};
+use crate::build::Inventory;
+use crate::cli::Publish;
+use crate::failure::{Exit, Failure};
+use crate::family::Name;
+use crate::oci::Digest;
+use crate::output;
+use crate::plan::{self, Plan, Schedule};
+use crate::publish::{Choice, IndexRelease, PublishError, Release, ReleasePlan};
+use crate::smoke::Report;
+
+pub(super) async fn run(session: &Session, args: &Publish) -> Result<(), Failure> {
+    let done = publish(session, args).await;
+    if let Err(failure) = &done
+        && !args.dry_run
+    {
+        summary::add_to_workflow(&summary::failed("publish", &failure.message), &session.console.events());
+    }
+    done
+}
+
+/// The result: what was built, what was tried, what was published.
+#[derive(Serialize)]
+struct Done {
+    /// How long each took, in seconds.
+    times: BTreeMap<&'static str, f64>,
+    /// What came of the checks; none where nothing had to be tried.
+    smoke: Option<Report>,
+    #[serde(flatten)]
+    pushed: Pushed,
+}
+
+async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
+    let started = Instant::now();
+    let destinations = Destinations::parse(&args.destinations)?;
+    let locking = if args.dry_run { Locking::InMemory } else { Locking::Write };
+    let prepared = Prepared::gather(session, &args.inputs, locking).await?;
+    let plan = prepared.plan()?;
+    let engine = OnceEngine::default();
+    let inventory = Inventory::new(engine.get().await?.images().await?);
+    let schedule = plan::schedule(&plan, |step| inventory.find(step).is_some(), false);
+    let ask = Asking { session, args, prepared: &prepared, plan: &plan, engine: &engine, destinations: &destinations };
+    let (wanted, indexes) = ask.wanted().await?;
+    preflight::policies(&plan, &wanted)?;
+    let how = How { dry_run: args.dry_run, force: args.force, sbom: !args.no_sbom };
+    let mut delivering = Delivering::open(session, &prepared, &plan, &engine, how).await?;
+    let references = wanted.references();
+    let failed = |error: PublishError, delivering: &Delivering<'_>| Failure::from(delivering.failed(error, &references));
+    let interrupt = session.interrupt()?;
+    let looking = async {
+        delivering.connect(&wanted).await?;
+        preflight::all(session, &prepared, &wanted, delivering.registries(), &schedule).await?;
+        delivering.decide(wanted, true).await.map_err(|error| failed(error, &delivering))
+    };
+    let first = interrupt.or(looking).await.ok_or_else(interrupted)??;
+    if args.dry_run {
+        return preview(session, &plan, &schedule, &first);
+    }
+    let mut times = BTreeMap::new();
+    let (release, smoke) = match anew(&first).is_empty() {
+        // All of it is published as it is, and was tried when it was published.
+        true => (first, None),
+        false => {
+            let building = Instant::now();
+            let options = build::Options { jobs: args.jobs.into(), no_cache: false, wait: true };
+            build::build(session, &prepared, &plan, engine.get().await?.clone(), &options).await?;
+            times.insert("build", building.elapsed().as_secs_f64());
+            let trying = Instant::now();
+            let (release, report) = ask.tried(&mut delivering).await.map_err(|error| match error {
+                Trouble::Publish(error) => failed(error, &delivering),
+                Trouble::Other(failure) => failure,
+            })?;
+            times.insert("smoke", trying.elapsed().as_secs_f64());
+            (release, Some(report))
+        }
+    };
+    delivering.refuse_failed(&release)?;
+    let pushing = Instant::now();
+    let pushed = interrupt.or(delivering.carry_out(&release, &indexes)).await.ok_or_else(interrupted)?;
+    let pushed = pushed.map_err(|error| failed(error, &delivering))?;
+    times.insert("push", pushing.elapsed().as_secs_f64());
+    let pushed = Pushed { seconds: started.elapsed().as_secs_f64(), ..pushed };
+    delivering.finish(&pushed).await;
+    let mut text = summary::text(&pushed);
+    text += &times.iter().map(|(what, seconds)| format!("{what} {seconds:.1} s\n")).collect::<String>();
+    session.console.result(&Done { times, smoke, pushed }, &text);
+    Ok(())
+}
+
+/// Variants that are published anew, instead of as a destination has them.
+fn anew(release: &Release) -> Vec<Name> {
+    let built = release.items.iter().filter(|item| item.choice == Choice::Built);
+    built.map(|item| item.release.variant.clone()).collect()
+}
+
+/// What goes wrong between the build and the push.
+enum Trouble {
+    Publish(PublishError),
+    Other(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+impl From<PublishError> for Trouble {
+    fn from(error: PublishError) -> Self {
+        Self::Publish(error)
+    }
+}
+
+/// What a release is asked for with.
+struct Asking<'a> {
+    session: &'a Session,
+    args: &'a Publish,
+    prepared: &'a Prepared,
+    plan: &'a Plan,
+    engine: &'a OnceEngine,
+    destinations: &'a Destinations,
+}
+
+impl Asking<'_> {
+    /// What is to be published, with what the engine has of it now.
+    async fn wanted(&self) -> Result<(ReleasePlan, Vec<IndexRelease>), Failure> {
+        let Here { images, .. } = built(self.plan, self.engine).await?;
+        release(self.prepared, self.plan, &images, self.destinations, self.args.allow_dirty)
+    }
+
+    /// Tries what is built and not published, and decides about what passed.
+    async fn tried(&self, delivering: &mut Delivering<'_>) -> Result<(Release, Report), Trouble> {
+        let (wanted, _) = self.wanted().await?;
+        let decided = self.session.interruptible(async { Ok(delivering.decide(wanted.clone(), false).await) }).await??;
+        let of = |variant: &Name| self.plan.variants.iter().find(|planned| planned.name == *variant).cloned();
+        let variants = anew(&decided).iter().filter_map(of).collect();
+        let plan = Plan { variants, ..self.plan.clone() };
+        let options = smoke::Options { destinations: self.args.destinations.clone(), ..smoke::Options::default() };
+        let report = smoke::smoke(self.session, self.prepared, &plan, self.engine.get().await?, &options).await?;
+        smoke::verdict(&report)
+            .map_err(|failure| failure.hint("nothing was published: one variant that fails holds back all"))?;
+        let passed: BTreeMap<Name, Digest> =
+            report.images.iter().map(|image| (image.variant.clone(), image.config_digest)).collect();
+        let wanted = wanted.tested(&passed);
+        delivering.refresh()?;
+        // It has taken a while: others may have published meanwhile.
+        let again = self.session.interruptible(async { Ok(delivering.decide(wanted, false).await) }).await??;
+        match anew(&again).iter().find(|variant| !passed.contains_key(*variant)) {
+            None => Ok((again, report)),
+            Some(variant) => {
+                let message = format!(
+                    "what is published of `{variant}` has changed meanwhile, so that it is published anew, and it was not tried"
+                );
+                Err(Failure::new(Exit::Refused, message).hint("run the same command again").into())
+            }
+        }
+    }
+}
+
+/// What would be built, tried and pushed, as far as that can be told.
+fn preview(session: &Session, plan: &Plan, schedule: &Schedule, first: &Release) -> Result<(), Failure> {
+    let (anew, preview) = (anew(first), first.preview());
+    let value = json!({
+        "schema": 1,
+        "plan": plan,
+        "actions": if anew.is_empty() { json!({}) } else { json!(schedule.actions) },
+        "smoke": anew,
+        "release": preview,
+    });
+    let mut text = match anew.is_empty() {
+        true => "nothing to build or to try: all of it is published\n".to_owned(),
+        false => output::dry_run(plan, schedule),
+    };
+    if !anew.is_empty() {
+        let names: Vec<String> = anew.iter().map(|name| format!("`{name}`")).collect();
+        text += &format!("\nthen tried (`cargo xtask smoke --dry-run` shows how): {}\n", names.join(", "));
+    }
+    session.console.result(&value, &format!("{text}\n{preview}"));
+    Ok(())
+}

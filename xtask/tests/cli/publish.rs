@@ -1,0 +1,98 @@
+//! `publish`: what stands in its way is known before the build, and what fails holds back all. (That an image passes and is
+//! published needs a real one: tests/images.)
+
+use std::fs;
+
+use crate::support::family::TinyFamily;
+use crate::support::front::{Front, Say, error};
+use crate::support::registry::LocalRegistry;
+use crate::support::xtask::ran;
+
+fn to(name: &str, address: &str) -> String {
+    format!("{name}={address}/team/image")
+}
+
+#[test]
+fn what_stands_in_the_way_is_known_before_anything_is_built() {
+    let family = TinyFamily::new();
+    // A registry that takes no push, one that is down, and a tree with changes.
+    let readonly = Front::before(&family.registry.address, |asked, behind| match *asked.method() {
+        http::Method::POST => Say::Answer(error(403, "DENIED", "permission_denied: write_package")),
+        _ => Say::Answer(behind.answer(asked)),
+    });
+    let down = LocalRegistry::start(None);
+    down.kill();
+    let (readonly, down) = (to("readonly", &readonly.address), to("down", &down.address));
+    let publish = |more: &[&str]| family.run(&[&["publish", "--variant", "azure"], more].concat());
+    publish(&["--destination", &readonly]).ends(3).says(&["takes no push", "write_package"]);
+    let both = publish(&["--destination", &down, "--destination", &readonly]).ends(3);
+    both.says(&["takes no push: `127.0.0.1", "cannot be reached", "write_package"]);
+    family.azure_also("ENV CHANGED=1");
+    publish(&[]).ends(8).says(&["changes that are not committed"]);
+    assert_eq!(family.tags(), Vec::<String>::new(), "nothing was built");
+    assert_eq!(family.registry.tags(), Vec::<String>::new());
+}
+
+#[test]
+fn a_dry_run_shows_all_of_it_and_does_nothing() {
+    let family = TinyFamily::new();
+    let shown = family.run(&["publish", "--variant", "azure", "--dry-run"]).ends(0);
+    let repository = family.registry.repository();
+    for part in [
+        "azure finished".to_owned(),
+        "then tried (`cargo xtask smoke --dry-run` shows how): `azure`".to_owned(),
+        "as it will be built".to_owned(),
+        "attached before any tag is set".to_owned(),
+        "application/vnd.cyclonedx+json, digest known once made, to near".to_owned(),
+        format!("{repository}:azure  new, digest known once compressed"),
+    ] {
+        assert!(shown.stdout.contains(&part), "{part} in\n{}", shown.stdout);
+    }
+    let json = family.run(&["publish", "--variant", "azure", "--dry-run", "--format", "json"]).ends(0).json();
+    assert_eq!((&json["schema"], &json["smoke"][0]), (&1.into(), &"azure".into()));
+    assert_eq!(json["release"]["attachments"][0]["destinations"]["near"], "attach");
+    assert_eq!((family.tags(), family.registry.all_tags()), (vec![], vec![]));
+}
+
+#[test]
+fn one_variant_that_fails_holds_back_all_and_push_refuses_it_too() {
+    let family = TinyFamily::new();
+    let summary = family.places().join("summary.md");
+    let mut command = family.planning(&["publish", "--variant", "azure", "--variant", "aws"]);
+    command.env("GITHUB_STEP_SUMMARY", &summary);
+    // busybox is no entrypoint.
+    ran(command).ends(5).says(&["smoke failed: `", "nothing was published"]);
+    assert_eq!(family.registry.all_tags(), Vec::<String>::new());
+    let told = fs::read_to_string(&summary).expect("the summary");
+    assert!(told.starts_with("### publish failed") && told.contains("smoke failed: \\`"), "{told}");
+    family.run(&["push", "--variant", "azure"]).ends(8).says(&["failed smoke at 20", "cargo xtask smoke --again"]);
+    assert_eq!(family.registry.all_tags(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_published_is_neither_built_nor_tried_again() {
+    let family = TinyFamily::new();
+    let summary = family.places().join("summary.md");
+    family.build(&["--variant", "azure"]).ends(0);
+    let without = family.run(&["push", "--variant", "azure", "--no-sbom"]).ends(0);
+    without.says(&["was not tried on this machine"]);
+    assert_eq!(family.registry.all_tags(), family.registry.tags());
+    // Another machine: the engine has nothing of it, nor has the cache.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let publish = || {
+        let mut command = family.planning(&["publish", "--variant", "azure", "--format", "json"]);
+        command.env("GANTRY_CACHE_DIR", elsewhere.path().join("cache")).env("XDG_STATE_HOME", elsewhere.path().join("state"));
+        command.env("GITHUB_STEP_SUMMARY", &summary);
+        ran(command).ends(0)
+    };
+    let first = publish();
+    let (steps, json) = (first.steps(), first.json());
+    assert!(!steps.keys().any(|step| step.contains("finished") || step == "export"), "{steps:?}");
+    assert_eq!((&json["images"][0]["because"], &json["smoke"]), (&"adopted".into(), &serde_json::Value::Null));
+    assert_eq!(json["images"][0]["attachments"][0]["because"], "made", "from the layers in the registry");
+    let told = fs::read_to_string(&summary).expect("the summary");
+    assert!(told.contains("| `azure` | `sha256:") && told.contains("| unchanged |"), "{told}");
+    let second = publish();
+    assert!(second.steps_that_are("up-to-date").contains(&"attach".to_owned()));
+    assert!(second.events_of("transfer").is_empty());
+}
