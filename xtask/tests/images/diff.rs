@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::Value;
+use xtask::contents::PackageKind;
+use xtask::diff::version::compare;
 use xtask::host::places::Places;
 use xtask::host::setup::python;
 
@@ -133,4 +135,104 @@ fn what_both_stand_on_is_what_the_family_says() {
     assert_eq!(difference["files"]["removed"]["number"], 0);
     let pins = told(&difference, "pin", "after");
     assert!(pins.iter().any(|(name, _)| name == "code-server"), "{pins:?}");
+}
+
+/// Every pair of these, as `compare` orders it: `-1`, `0`, `1`.
+fn ordered(kind: PackageKind, versions: &[&str]) -> Vec<String> {
+    let pairs = versions.iter().flat_map(|one| versions.iter().map(move |other| (one, other)));
+    pairs.map(|(one, other)| format!("{one} {other} {}", compare(kind, one, other).map_or(9, |order| order as i8))).collect()
+}
+
+#[test]
+fn debian_versions_are_ordered_as_dpkg_does() {
+    let versions = [
+        "1.0",
+        "1.0-0",
+        "1.00",
+        "0:1.0",
+        "1:0.1",
+        "1.0~rc1-1",
+        "1.0~~",
+        "1.0~",
+        "1.0-1",
+        "1.0-1+b1",
+        "1.0-1+deb13u1",
+        "1.0-1.1",
+        "1.0a",
+        "1.0+dfsg-1",
+        "1.0-1~bpo12+1",
+        "1.9",
+        "1.10",
+        "2.41-12",
+        "20240101",
+        "1.0-rc-1",
+        "09",
+        "9",
+        "a",
+        "1.2.3.4.5",
+        "00000000000000000000000000000000000001.1",
+        "99999999999999999999999999999",
+    ];
+    let script = "for one in \"$@\"; do for other in \"$@\"; do \
+                  if dpkg --compare-versions \"$one\" lt-nl \"$other\"; then order=-1; \
+                  elif dpkg --compare-versions \"$one\" eq \"$other\"; then order=0; else order=1; fi; \
+                  echo \"$one $other $order\"; done; done 2>/dev/null";
+    let image = image("aws");
+    let run = ["run", "--rm", "--network=none", "--entrypoint", "sh", &image, "-c", script, "sh"];
+    let theirs = docker(&[&run[..], &versions].concat());
+    assert_eq!(ordered(PackageKind::Debian, &versions), theirs.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn python_versions_are_ordered_as_pip_does() {
+    let versions = [
+        "1.0",
+        "1.0.0",
+        "1",
+        "0.9",
+        "1.dev0",
+        "1.0a1",
+        "1.0.alpha.1",
+        "1.0a1.dev1",
+        "1.0b2",
+        "1.0rc1",
+        "1.0c1",
+        "1.0-1",
+        "1.0.post1",
+        "1.0.post2.dev1",
+        "1.0+abc",
+        "1.0+abc.5",
+        "1.0+5",
+        "1.0+10",
+        "v1.1",
+        "1.10",
+        "1!0.1",
+        "2026.1",
+        "1.0.dev5",
+        "1.0-r4",
+        "1_0",
+        "1.0preview3",
+        "git-head",
+        "1.0.x",
+        "1.0a",
+        "1.0post",
+        "1.0.0.0.1",
+    ];
+    let script = "import sys\n\
+                  from pip._vendor.packaging.version import Version, InvalidVersion\n\
+                  def read(text):\n\
+                  \x20   try: return Version(text)\n\
+                  \x20   except InvalidVersion: return text\n\
+                  def order(one, other):\n\
+                  \x20   if one == other: return 0\n\
+                  \x20   if isinstance(one, str) or isinstance(other, str): return 9\n\
+                  \x20   return -1 if one < other else 1\n\
+                  for one in sys.argv[1:]:\n\
+                  \x20   for other in sys.argv[1:]: print(one, other, order(read(one), read(other)))";
+    let places = Places::from_env(&|name| std::env::var(name).ok()).expect("a home");
+    let python = python::folder(&places).join("bin/python");
+    let output = Command::new(python).args(["-c", script]).args(versions).output();
+    let output = output.expect("a Python with pip (`cargo xtask setup --tests`)");
+    let theirs = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(ordered(PackageKind::Python, &versions), theirs.lines().collect::<Vec<_>>());
 }
