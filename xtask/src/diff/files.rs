@@ -7,6 +7,8 @@ use crate::contents::{Contents, Entry, EntryKind};
 
 /// As many lines as a person reads.
 const FOLDERS: usize = 24;
+/// What lies deeper counts there: a path in a layer may be of any length.
+const DEEPEST: usize = 32;
 
 /// What differs.
 pub(super) fn compare(before: &Contents, after: &Contents) -> Files {
@@ -95,7 +97,7 @@ fn folders(list: &[(FileChange, bool)], most: usize) -> Vec<Folder> {
         let mut node = &mut root;
         node.total.add(&count);
         let folder = if *is_folder { &change.path } else { change.path.rsplit_once('/').map_or("", |(folder, _)| folder) };
-        for name in folder.split('/').filter(|name| !name.is_empty()) {
+        for name in folder.split('/').filter(|name| !name.is_empty()).take(DEEPEST) {
             node = node.children.entry(name.to_owned()).or_default();
             node.total.add(&count);
         }
@@ -163,6 +165,13 @@ mod tests {
         let folders = folders(&list, 8);
         let lines: Vec<_> = folders.iter().map(|folder| (folder.path.as_str(), folder.count.added.number)).collect();
         assert_eq!(lines, [("opt/a/b", 5)]);
+    }
+
+    #[test]
+    fn paths_of_any_depth() {
+        let list = [added(&format!("{}x", "a/".repeat(100_000)), 1)];
+        let folders = folders(&list, 8);
+        assert_eq!(folders.iter().map(|folder| folder.path.len()).collect::<Vec<_>>(), [DEEPEST * 2 - 1]);
     }
 
     #[test]

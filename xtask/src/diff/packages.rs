@@ -171,7 +171,8 @@ impl<'a> Copies<'a> {
             version: self.version.to_owned(),
             architecture: self.packages.iter().find_map(|package| package.architecture.clone()),
             places: self.places().into_iter().map(str::to_owned).collect(),
-            bytes: self.packages.iter().map(|package| package.bytes).sum(),
+            // What a package says of itself may be anything.
+            bytes: self.packages.iter().fold(0, |sum: u64, package| sum.saturating_add(package.bytes)),
         }
     }
 }

@@ -34,7 +34,9 @@ fn total(image: &Contents) -> Size {
 fn packages(packages: &[Package]) -> BTreeMap<(PackageKind, &str), u64> {
     let mut bytes = BTreeMap::new();
     for package in packages {
-        *bytes.entry((package.kind, package.name.as_str())).or_default() += package.bytes;
+        let sum: &mut u64 = bytes.entry((package.kind, package.name.as_str())).or_default();
+        // What a package says of itself may be anything.
+        *sum = sum.saturating_add(package.bytes);
     }
     bytes
 }

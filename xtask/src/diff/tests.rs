@@ -188,6 +188,15 @@ fn the_packages_that_differ_most_in_size_come_first() {
 }
 
 #[test]
+fn what_a_package_says_of_its_size_may_be_anything() {
+    let of = |version: &str, place: &str| Package { bytes: u64::MAX, ..package(Npm, "liar", version, place) };
+    let after = with_packages(vec![of("1.0.0", "a"), of("1.0.0", "b"), of("2.0.0", "c")]);
+    let difference = compare(&image(), &after);
+    assert_eq!(difference.sizes.grown[0].after, u64::MAX);
+    assert!(crate::output::diff::text(&difference).contains("+18446744073709.5 MB"));
+}
+
+#[test]
 fn configuration_before_and_after() {
     let mut before = image();
     before.config.run.env =

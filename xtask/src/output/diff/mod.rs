@@ -20,7 +20,10 @@ fn size(bytes: u64) -> String {
         0..1_000 => format!("{bytes} B"),
         1_000..100_000 => format!("{}.{} kB", bytes / 1_000, bytes / 100 % 10),
         // Rounded, as a person would.
-        _ => format!("{}.{} MB", (bytes + 50_000) / 1_000_000, (bytes + 50_000) / 100_000 % 10),
+        _ => {
+            let tenths = bytes.saturating_add(50_000) / 100_000;
+            format!("{}.{} MB", tenths / 10, tenths % 10)
+        }
     }
 }
 
