@@ -15,7 +15,7 @@ type Fits = fn(&[u8]) -> bool;
 const SIGNS: [(&str, Fits, &str); 15] = [
     ("PRIVATE KEY-----", is_armoured, "private key"),
     ("PRIVATE KEY BLOCK-----", is_armoured, "private key"),
-    ("PuTTY-User-Key-File-", |_| true, "private key"),
+    ("PuTTY-User-Key-File-", is_putty, "private key"),
     ("AKIA", is_access_key, "AWS access key"),
     ("ASIA", is_access_key, "AWS access key"),
     ("ghp_", |rest| is_token(rest, 36), "GitHub token"),
@@ -166,6 +166,11 @@ fn is_armoured(rest: &[u8]) -> bool {
     let is_between =
         |line: &&[u8]| ends(line) || matches!(line.trim_ascii(), b"n" | b"r") || line.windows(2).any(|pair| pair == b": ");
     lines.find(|line| !is_between(line)).is_some_and(is_body)
+}
+
+/// `2: ssh-rsa`
+fn is_putty(rest: &[u8]) -> bool {
+    matches!(rest, [b'1'..=b'9', b':', b' ', kind, ..] if kind.is_ascii_lowercase())
 }
 
 fn is_body(line: &[u8]) -> bool {

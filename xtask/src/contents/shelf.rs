@@ -15,7 +15,7 @@ use crate::folder::{self, FolderError};
 use crate::oci::Digest;
 
 /// Changes whenever [`Layer`] does, or what is looked for in one.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 /// How well files are compressed: 3 of 22 is where zstd costs next to nothing.
 const LEVEL: i32 = 3;
 /// What was not used for so long goes.

@@ -259,6 +259,8 @@ fn findings() {
             "/^-----BEGIN RSA PRIVATE KEY-----(?:\\r\\n|\\n)([A-Za-z]+)/\nAbcdefghijklmnopqrstuvwxyzAbcdefghijklmnopqrstuvwxyz",
             &[],
         ),
+        ("home/u/key.ppk", "PuTTY-User-Key-File-2: ssh-rsa\n", &["private key"]),
+        ("home/u/parse.js", "/^PuTTY-User-Key-File-2: (ssh-(?:rsa|dss))/", &[]),
         ("home/u/locked.pem", &locked, &["private key"]),
         ("home/u/a", "id=AKIAQ3ZXLPVRTYWKMBDH\n", &["AWS access key"]),
         ("home/u/a", "id=AKIAIOSFODNN7EXAMPLE\n", &[]),

@@ -17,6 +17,7 @@ mod publish;
 mod report;
 mod restricted;
 mod running;
+mod sbom;
 mod sockets;
 mod ssh;
 mod work;

