@@ -17,11 +17,13 @@ use crate::diff;
 use crate::engine::InspectedImage;
 use crate::failure::{Exit, Failure};
 use crate::family::Name;
+use crate::host::places::Places;
 use crate::oci::Digest;
 use crate::plan::{self, Plan};
 use crate::publish::{Ledger, PublishError};
 use crate::report::assemble::{self, Stages};
-use crate::report::{self, Build, Change, ChangeFound, Destination, Image, Report, size};
+use crate::report::{self, Build, Change, ChangeFound, Destination, Image, Report, Smoke, size};
+use crate::smoke;
 use crate::store::Want;
 
 pub(super) async fn run(session: &Session, args: &cli::Report) -> Result<(), Failure> {
@@ -59,7 +61,7 @@ async fn gather(session: &Session, args: &cli::Report) -> Result<Report, Failure
             published::ask(&mut destinations, &targets, &prepared.credentials).await;
         }
     };
-    let (here, ()) = tokio::join!(Here::look(&plan, &finder, &library), asking);
+    let (here, ()) = tokio::join!(Here::look(&places, &plan, &finder, &library), asking);
     let here = here?;
     let comparing = Comparing { finder: &finder, library: &library, deep: args.deep };
     let differences = comparing.all(&destinations, &here).await;
@@ -74,7 +76,7 @@ async fn gather(session: &Session, args: &cli::Report) -> Result<Report, Failure
             description: description.map(|published| published.description.clone()).unwrap_or_default(),
             tags: variant.local_tags.clone(),
             omitted: variant.omitted.iter().map(ToString::to_string).collect(),
-            built: found.map(|found| assemble::built(&found.contents, &layers, found.outdated)),
+            built: found.map(|found| assemble::built(&found.contents, &layers, found.outdated, found.smoke.clone())),
         }
     });
     let revision = prepared.facts.revision.as_ref();
@@ -118,10 +120,11 @@ struct Here {
 struct Found {
     contents: Contents,
     outdated: bool,
+    smoke: Option<Smoke>,
 }
 
 impl Here {
-    async fn look(plan: &Plan, finder: &Finder, library: &Library) -> Result<Self, Failure> {
+    async fn look(places: &Places, plan: &Plan, finder: &Finder, library: &Library) -> Result<Self, Failure> {
         let engine = match finder.engine.get().await {
             Ok(engine) => engine,
             Err(failure) if failure.exit == Exit::Missing => {
@@ -153,7 +156,14 @@ impl Here {
         // All at once: they share layers.
         let contents = library.of_engine(finder, &wants).await?;
         let images = found.into_iter().zip(contents);
-        let images = images.map(|((name, outdated), contents)| (name, Found { contents, outdated })).collect();
+        let images = images.map(|((name, outdated), contents)| {
+            // A record that cannot be read says nothing.
+            let record = smoke::Record::read(places, contents.config_digest).unwrap_or_default();
+            let smoke =
+                record.map(|record| Smoke { passed: record.passed(), checks: record.results.len() as u64, at: record.at });
+            (name, Found { contents, outdated, smoke })
+        });
+        let images = images.collect();
         Ok(Self { stages: Some(stages), images, notes: Vec::new() })
     }
 }

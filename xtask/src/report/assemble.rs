@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Built, Group, Item, Layer, Step, StepKind};
-use crate::contents::{Contents, Package, PackageKind};
+use super::{Built, Group, Item, Layer, Smoke, Step, StepKind};
+use crate::contents::{self, Contents, Package, PackageKind};
 use crate::diff;
 use crate::oci::Digest;
 use crate::plan::{self, Plan, StepId, Work};
@@ -62,7 +62,8 @@ fn kind(step: &plan::Step) -> StepKind {
 
 fn what(plan: &Plan, step: &plan::Step) -> String {
     match &step.work {
-        Work::Pull { reference } => reference.to_string(),
+        // What a digest is of, a person need not read.
+        Work::Pull { reference } => reference.to_string().split('@').next().unwrap_or_default().to_owned(),
         Work::Bootstrap { suite, .. } => format!("Debian {suite}, of packages"),
         Work::Artifact { version, .. } => version.clone(),
         Work::Entrypoint => "compiled".to_owned(),
@@ -93,7 +94,7 @@ pub fn layers(images: &[(String, &Contents)], plan: &Plan, stages: Option<&Stage
                 None => layers.push(Layer {
                     letter: letter(layers.len()),
                     diff_id: layer.diff_id,
-                    bytes: layer.bytes,
+                    bytes: content(layer),
                     packed: *packed,
                     instruction: instruction.unwrap_or_default(),
                     step: maker(layer.diff_id, plan, stages),
@@ -103,6 +104,11 @@ pub fn layers(images: &[(String, &Contents)], plan: &Plan, stages: Option<&Stage
         }
     }
     layers
+}
+
+/// Bytes of a layer's files.
+fn content(layer: &contents::Layer) -> u64 {
+    layer.entries.iter().map(|entry| entry.bytes).sum()
 }
 
 /// `A` to `Z`, then `AA`.
@@ -122,7 +128,7 @@ fn maker(layer: Digest, plan: &Plan, stages: Option<&Stages>) -> Option<String> 
 }
 
 /// What an image in the engine is. The letters are those of `layers`.
-pub fn built(contents: &Contents, layers: &[Layer], outdated: bool) -> Built {
+pub fn built(contents: &Contents, layers: &[Layer], outdated: bool, smoke: Option<Smoke>) -> Built {
     let letters = contents.layers.iter().filter_map(|(layer, _)| layers.iter().find(|known| known.diff_id == layer.diff_id));
     let mut files: Vec<(&str, u64)> =
         contents.tree().iter().filter(|(_, file)| file.entry.bytes > 0).map(|(path, file)| (*path, file.entry.bytes)).collect();
@@ -134,7 +140,8 @@ pub fn built(contents: &Contents, layers: &[Layer], outdated: bool) -> Built {
         config_digest: contents.config_digest,
         outdated,
         created: contents.config.created.clone(),
-        bytes: contents.layers.iter().map(|(layer, _)| layer.bytes).sum(),
+        smoke,
+        bytes: contents.layers.iter().map(|(layer, _)| content(layer)).sum(),
         packed: contents.layers.iter().map(|(_, packed)| *packed).sum(),
         layers: letters.map(|layer| layer.letter.clone()).collect(),
         groups,

@@ -8,7 +8,8 @@ pub mod treemap;
 
 pub use html::{page, size};
 pub use model::{
-    Asked, Build, Built, Change, ChangeFound, Destination, Group, Image, Item, Layer, PublishedTag, Report, Step, StepKind,
+    Asked, Build, Built, Change, ChangeFound, Destination, Group, Image, Item, Layer, PublishedTag, Report, Says, Smoke, Step,
+    StepKind,
 };
 
 #[cfg(test)]

@@ -115,7 +115,9 @@ pub struct Built {
     pub outdated: bool,
     /// When, as its configuration says.
     pub created: Option<String>,
-    /// Bytes of its layers' tars.
+    /// What `smoke` found when it was tried last; none: it was not, on this machine.
+    pub smoke: Option<Smoke>,
+    /// Bytes of the files in its layers: what engines tell as its size.
     pub bytes: u64,
     /// Bytes of its layers as they are sent; none: not all were compressed yet.
     pub packed: Option<u64>,
@@ -130,6 +132,18 @@ pub struct Built {
     pub file_count: u64,
     /// The biggest files.
     pub biggest: Vec<Item>,
+}
+
+/// What came of trying an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Smoke {
+    /// Whether nothing failed.
+    pub passed: bool,
+    /// How many checks there were.
+    pub checks: u64,
+    /// When (RFC 3339, UTC).
+    pub at: String,
 }
 
 /// What is of one kind in an image.
@@ -168,7 +182,7 @@ pub struct Layer {
     pub letter: String,
     /// The digest of its tar.
     pub diff_id: Digest,
-    /// Bytes of its tar.
+    /// Bytes of the files in it.
     pub bytes: u64,
     /// Bytes of it as it is sent, where it was compressed already.
     pub packed: Option<u64>,
@@ -231,8 +245,22 @@ pub struct PublishedTag {
     pub moving: bool,
     /// Where it points, as the registry says; none: there is no such tag, or it was not asked.
     pub digest: Option<Digest>,
+    /// What the image there says of itself; none: it was not asked, or is an index.
+    pub says: Option<Says>,
     /// Where the ledger of this machine has it, and since when (RFC 3339).
     pub remembered: Option<(Digest, String)>,
+}
+
+/// What a published image says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Says {
+    /// `2026.11.20`
+    pub version: String,
+    /// The commit.
+    pub revision: Option<String>,
+    /// Bytes of its layers as they are sent.
+    pub packed: u64,
 }
 
 /// What a release of a variant would change.

@@ -60,6 +60,12 @@ fn the_first_interrupt_cancels_the_build_in_the_engine() {
     assert_eq!(ended.steps()["azure"], "cancelled", "{}", ended.stderr);
     assert_eq!(ended.steps()["azure finished"], "cancelled");
     assert_eq!(ended.events().last().expect("a failure")["exit"], 130);
+    // For `report`, too.
+    let recorded = family.places().join(format!("state/gantry/builds/{}.default.json", family.name));
+    let recorded: serde_json::Value = serde_json::from_slice(&fs::read(recorded).expect("the record")).expect("JSON");
+    assert_eq!(recorded["newest"]["outcome"], "cancelled");
+    let steps = recorded["newest"]["steps"].as_array().expect("steps");
+    assert!(steps.iter().any(|step| step["step"] == "azure" && step["outcome"] == "cancelled" && step["begin"].is_number()));
     until("nothing sleeps in the engine", || !sleeping());
 
     // The lock is free, and what was done is kept.

@@ -97,6 +97,9 @@ fn destinations_are_asked_and_what_does_not_answer_is_told() {
     let tags = one["tags"].as_array().expect("tags");
     assert_eq!(tags.len(), 4, "the variant and its alias, moving and not: {tags:?}");
     assert!(tags.iter().all(|tag| tag["digest"] == *digest && tag["remembered"][0] == *digest), "{tags:?}");
+    let revision = family.git(&["rev-parse", "HEAD"]);
+    let says = |tag: &Value| (tag["says"]["version"].clone(), tag["says"]["revision"].clone());
+    assert!(tags.iter().all(|tag| says(tag) == ("2026.11.20".into(), revision.as_str().into())), "{tags:?}");
     assert_eq!(other["asked"]["state"], "failed", "{other}");
     assert!(other["asked"]["why"].as_str().is_some_and(|why| why.contains("127.0.0.1:9")), "{other}");
     assert!(other["tags"].as_array().expect("tags").iter().all(|tag| tag["digest"].is_null()), "{other}");

@@ -33,10 +33,10 @@ fn one(change: &Change) -> Markup {
 
 fn differs(variant: &str, difference: &Difference) -> Markup {
     let Difference { sizes, layers, files, packages, configuration, .. } = difference;
-    let new: u64 = layers.only_after.iter().map(|layer| layer.size.tar).sum();
+    let new: u64 = layers.only_after.iter().map(|layer| layer.size.content).sum();
     html! {
         p {
-            (bytes(sizes.before.tar)) " becomes " strong { (bytes(sizes.after.tar)) } ". "
+            (bytes(sizes.before.content)) " becomes " strong { (bytes(sizes.after.content)) } ". "
             (count(layers.shared.len() as u64, "layer is", "layers are")) " the same, "
             (layers.only_after.len()) " new (" (bytes(new)) "). "
             (files.total.added.number) " files come, " (files.total.removed.number) " go, " (files.total.changed.number) " change. "

@@ -135,6 +135,11 @@ fn legend(report: &Report) -> Markup {
 /// The beginning of an instruction, on one line.
 fn shortened(instruction: &str) -> String {
     let words = instruction.split_whitespace().collect::<Vec<_>>().join(" ");
+    // BuildKit writes the build arguments and the shell before a command.
+    let words = match words.split_once(" /bin/sh -c ") {
+        Some((arguments, command)) if arguments.starts_with("RUN |") => format!("RUN {command}"),
+        _ => words,
+    };
     let short: String = words.chars().take(72).collect();
     if short.len() < words.len() { format!("{short}…") } else { words }
 }
@@ -149,5 +154,23 @@ pub(super) fn highlights(report: &Report) -> PreEscaped<String> {
     match rules.pop() {
         Some(_) => PreEscaped(rules + "{outline:3px solid var(--text);outline-offset:-1px;z-index:1}"),
         None => PreEscaped(String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortened;
+
+    #[test]
+    fn an_instruction_begins_with_what_it_does() {
+        let long = format!("RUN {}", "x ".repeat(99));
+        for (instruction, short) in [
+            ("RUN |1 BUILD_DATE=2026-11-20 /bin/sh -c apt-get update", "RUN apt-get update"),
+            ("COPY rootfs/ /", "COPY rootfs/ /"),
+            ("RUN sh -c 'a\n\tb'", "RUN sh -c 'a b'"),
+            (long.as_str(), &format!("RUN {}…", "x ".repeat(34))),
+        ] {
+            assert_eq!(shortened(instruction), short);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::nothing;
-use super::words::{digest, moment, ticked};
+use super::words::{bytes, digest, moment, ticked};
 use crate::report::{Asked, Destination, PublishedTag, Report};
 
 pub(super) fn section(report: &Report) -> Markup {
@@ -47,7 +47,17 @@ fn row(tag: &PublishedTag, asked: &Asked) -> Markup {
             td { (tag.variant) }
             td {
                 @match (&tag.digest, asked) {
-                    (Some(found), _) => (digest(found)),
+                    (Some(found), _) => {
+                        (digest(found))
+                        @if let Some(says) = &tag.says {
+                            br;
+                            small.muted {
+                                "version " (says.version)
+                                @if let Some(revision) = &says.revision { ", commit " code { (revision.get(..12).unwrap_or(revision)) } }
+                                ", " (bytes(says.packed)) " to download"
+                            }
+                        }
+                    },
                     (None, Asked::Answered) => span.muted { "no such tag" },
                     (None, _) => span.muted { "unknown" },
                 }

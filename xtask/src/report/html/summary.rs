@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::words::{bytes, count, digest};
+use super::words::{bytes, count, digest, moment};
 use crate::report::{Built, Image, Report};
 
 pub(super) fn section(report: &Report) -> Markup {
@@ -59,6 +59,11 @@ fn facts(built: &Built) -> Markup {
             @if let Some(packed) = built.packed { (bytes(packed)) " to download, " }
             (count(built.layers.len() as u64, "layer", "layers")) ", "
             (count(packages, "package", "packages"))
+        }
+        @match &built.smoke {
+            Some(smoke) if smoke.passed => p.good { "Smoke-tested: all " (smoke.checks) " checks passed, " (moment(&smoke.at)) },
+            Some(smoke) => p.bad { "Smoke-tested: it failed, " (moment(&smoke.at)) },
+            None => p.muted { "Not smoke-tested on this machine" },
         }
         @if built.outdated {
             p.warn { "variants.toml, a Dockerfile or the entrypoint has changed since it was built." }

@@ -89,6 +89,7 @@ fn row(step: &StepRun, whole: f64) -> Markup {
     let begin = step.begin.unwrap_or_default();
     let end = step.end.unwrap_or(whole).max(begin);
     let (class, ended) = outcome(step);
+    let whole_of_it = if step.instructions.is_empty() { " whole" } else { "" };
     let cached = step.instructions.iter().filter(|one| one.state == InstructionState::Cached).count();
     let ran = step.instructions.len() - cached;
     html! {
@@ -103,7 +104,7 @@ fn row(step: &StepRun, whole: f64) -> Markup {
                 @if !step.instructions.is_empty() { (instructions(step)) }
             }
             td.track {
-                span class={ "run " (class) } style={ "left:" (percent(begin, whole)) ";width:" (percent(end - begin, whole)) }
+                span class={ "run " (class) (whole_of_it) } style={ "left:" (percent(begin, whole)) ";width:" (percent(end - begin, whole)) }
                     title={ (step.step) ": " (ended) ", from " (duration(begin)) " to " (duration(end)) } {}
                 @for one in &step.instructions { (mark(one, end, whole)) }
             }
