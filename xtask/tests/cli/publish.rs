@@ -92,6 +92,12 @@ fn what_is_published_is_neither_built_nor_tried_again() {
     assert_eq!(json["images"][0]["attachments"][0]["because"], "made", "from the layers in the registry");
     let told = fs::read_to_string(&summary).expect("the summary");
     assert!(told.contains("| `azure` | `sha256:") && told.contains("| unchanged |"), "{told}");
+    // The same bytes as from the layers that lie here.
+    let other = LocalRegistry::start(None);
+    let copied = family.run(&["push", "--variant", "azure", "--format", "json", "--destination", &to("other", &other.address)]);
+    let local = copied.ends(0).json();
+    assert_eq!(local["images"][0]["attachments"][0]["because"], "made");
+    assert_eq!(local["images"][0]["attachments"][0]["digest"], json["images"][0]["attachments"][0]["digest"]);
     let second = publish();
     assert!(second.steps_that_are("up-to-date").contains(&"attach".to_owned()));
     assert!(second.events_of("transfer").is_empty());

@@ -70,7 +70,40 @@ pub(crate) fn behind(
 pub(crate) fn listed(address: &str, repository: &str) -> BTreeSet<String> {
     let answer = ask(address, "GET", &format!("/v2/{repository}/tags/list"), &[], b"").expect("the registry answers");
     let listed: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    listed["tags"].as_array().into_iter().flatten().filter_map(|tag| Some(tag.as_str()?.to_owned())).collect()
+    let tags = listed["tags"].as_array().into_iter().flatten().filter_map(|tag| Some(tag.as_str()?.to_owned()));
+    // Those that stand in for lists of referrers are no tags of the release.
+    tags.filter(|tag| !tag.starts_with("sha256-")).collect()
+}
+
+/// Tags of the release that are set without an SBOM that can be found, is whole, and speaks of the image.
+pub(crate) fn without_sbom(registries: &[Arc<LocalRegistry>; 2], job: &Job, expected: &Expected) -> Vec<String> {
+    let mut lacking = Vec::new();
+    for registry in registries {
+        let get = |path: String| {
+            let path = format!("/v2/{}/{path}", job.repository);
+            let kinds = format!("{MANIFESTS}, application/vnd.oci.image.index.v1+json");
+            let answer = ask(&registry.address, "GET", &path, &[("Accept", &kinds)], b"").ok()?;
+            (answer.head.status() == 200).then_some(answer.body)
+        };
+        let json = |path: String| serde_json::from_slice::<serde_json::Value>(&get(path)?).ok();
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        for tag in listed(&registry.address, &job.repository) {
+            let Some(digest) = expected.tags.get(&tag) else { continue };
+            let said = || {
+                let image = json(format!("manifests/{tag}")).filter(|image| image["config"]["digest"].is_string())?;
+                let index = json(format!("manifests/sha256-{}", digest.hex()))?;
+                let sbom = json(format!("manifests/{}", text(&index["manifests"][0]["digest"])?))?;
+                let document = json(format!("blobs/{}", text(&sbom["layers"][0]["digest"])?))?;
+                Some(sbom["subject"]["digest"] == digest.to_string() && document["of"] == image["config"]["digest"])
+            };
+            // What is there from another time is judged as a tag.
+            let is_ours = get(format!("manifests/{tag}")).is_some_and(|found| Digest::of(found) == *digest);
+            if is_ours && said() != Some(true) {
+                lacking.push(format!("{}/{}:{tag} is set without its SBOM", registry.address, job.repository));
+            }
+        }
+    }
+    lacking
 }
 
 impl Expected {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use xtask::event::Events;
 use xtask::failure::Exit;
 
-use crate::judge::{Expected, copied, earlier_release, twice, words};
+use crate::judge::{Expected, copied, earlier_release, twice, without_sbom, words};
 use crate::support::faults::{Course, Hook, Kind, Proxy, Seen};
 use crate::support::registry::LocalRegistry;
 use crate::world::{Job, Silence};
@@ -138,6 +138,10 @@ pub(crate) fn trial(stage: &Stage, scene: Scene, faults: &[(usize, Kind)], hook:
         let ended = job.publish(&silence());
         let found = stage.expected.judge(&stage.registries, job, Some(before));
         trial.wrong.extend(found.wrong);
+        // What was adopted may lack it until the end.
+        if ended.outcome.is_ok() || scene == Scene::Fresh {
+            trial.wrong.extend(without_sbom(&stage.registries, job, &stage.expected));
+        }
         trial.wrong.extend(stage.expected.early_but_for(&course.seen(), whole));
         let lie = match &ended.outcome {
             Ok(_) if !found.missing.is_empty() => Some(format!("success, but not set: {}", found.missing.join(", "))),

@@ -223,3 +223,56 @@ fn verify_tells_where_an_image_lacks_its_sbom() {
     let lost = kinds(false);
     assert!(lost.len() == 1 && lost[0].1.contains("has no SBOM; the ledger says that"), "{lost:?}");
 }
+
+/// Two machines publish the same at the same time: the SBOM has the same bytes, so that there is one.
+#[test]
+fn two_publishers_at_once_attach_one_sbom() {
+    let (a, b, image) = (LocalRegistry::start(None), LocalRegistry::start(None), LocalImage::build("one"));
+    let publishing = || {
+        let (machine, _) = machine();
+        push(&machine, &image, &[("a", &a.address), ("b", &b.address)], &Trigger::never())
+    };
+    let (one, two) = std::thread::scope(|scope| {
+        let one = scope.spawn(publishing);
+        (publishing(), one.join().expect("it ends"))
+    });
+    assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
+    for registry in [&a, &b] {
+        assert_eq!(sboms(registry, "aws").len(), 1);
+    }
+}
+
+/// In ECR every tag but those that move is set once: the tag that stands in for a list could never be completed.
+#[test]
+fn where_tags_are_immutable_the_list_is_enough() {
+    let (behind, image) = (LocalRegistry::start(None), LocalImage::build("one"));
+    let list = Referrers::before(&behind.address, Habits::default());
+    let fixed = Front::before(&list.front.address, |asked, behind| {
+        let tag = asked.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        match *asked.method() == Method::PUT && tag.starts_with("sha256-") {
+            true => Say::Answer(error(400, "TAG_INVALID", "the repository is immutable")),
+            false => Say::Answer(behind.answer(asked)),
+        }
+    });
+    let (machine, counting) = machine();
+    for _ in 0..2 {
+        push(&machine, &image, &[("ecr", &fixed.address)], &Trigger::never()).expect("published");
+    }
+    assert_eq!((behind.all_tags(), counting.asked.load(Ordering::Relaxed)), (behind.tags(), 1));
+}
+
+#[test]
+fn what_was_tried_is_published_and_nothing_else() {
+    let (a, image) = (LocalRegistry::start(None), LocalImage::build("one"));
+    let machine = Machine::new();
+    let plan = |tested: Digest| {
+        let to = delivery("a", a.repository(), &["once aws-1", "moves aws"]);
+        plan(vec![("aws", &image, vec![to])]).tested(&[("aws".parse().expect("a name"), tested)].into())
+    };
+    let clients = hasty_to([a.repository()].into_iter());
+    let publish = |tested| runtime(async { machine.publish(&plan(tested), &clients, &Trigger::never().events()).await });
+    let error = publish(Digest::of("another image")).expect_err("another one was tried");
+    assert_eq!((error.exit(), a.tags()), (Exit::Refused, Vec::new()), "{error}");
+    assert!(error.to_string().contains(&format!("is {} now", image.id())), "{error}");
+    publish(image.id()).expect("published");
+}

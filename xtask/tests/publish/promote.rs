@@ -4,11 +4,12 @@ use std::fs;
 use std::sync::Arc;
 
 use xtask::failure::Exit;
-use xtask::oci::{Digest, Repository};
+use xtask::oci::{Digest, Repository, media_type};
 use xtask::publish::{
-    Attaching, Circumstances, Located, Means, PublishError, Published, Registries, Release, ReleasePlan, TagState, Tree,
-    VariantRelease, execute,
+    Artifact, Attaching, AttachmentState, Circumstances, Located, Means, PublishError, Published, Registries, Release,
+    ReleasePlan, TagState, Tree, VariantRelease, execute,
 };
+use xtask::registry::{Blob, BlobSource};
 use xtask::store::Compression;
 
 use crate::made::Made;
@@ -146,5 +147,43 @@ fn what_cannot_be_promoted() {
         let error = world.promote(&other.digest.to_string(), &["moves aws"]).await.expect_err("it is down");
         assert_eq!(error.exit(), Exit::PublishUntagged, "{error}");
         assert_eq!(world.registries[0].skopeo("aws", None), Some(one.digest));
+    });
+}
+
+/// A rollback, or a copy to a registry that is new, takes along whatever refers to the image, by whomever.
+#[test]
+fn what_is_attached_goes_along() {
+    runtime(async {
+        let world = World::new();
+        let image = Made::new("aws", &["base", "old", "entry"]);
+        let [a, b] = world.registries.each_ref().map(|registry| &world.clients[&registry.repository()]);
+        image.put(a, &["aws-1"]).await;
+        let blob = |text: &'static str| Blob {
+            digest: Digest::of(text),
+            size: text.len() as u64,
+            source: BlobSource::Memory(text.into()),
+        };
+        let (config, layer) = (blob("{}"), blob("a signature of somebody else"));
+        for blob in [&config, &layer] {
+            a.send(blob, &Arc::default()).await.expect("taken");
+        }
+        let entry = |blob: &Blob| serde_json::json!({"mediaType": "application/x", "digest": blob.digest, "size": blob.size});
+        let signature = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media_type::MANIFEST, "artifactType": "application/signature",
+            "config": entry(&config), "layers": [entry(&layer)], "annotations": {"by": "them"},
+            "subject": {"mediaType": media_type::MANIFEST, "digest": image.digest, "size": 7},
+        });
+        let signature = Artifact::read(signature.to_string().into(), image.digest).expect("an artifact");
+        a.attach(&signature.manifest, image.digest, &signature.referrer).await.expect("attached");
+
+        let shown = world.decide("aws-1", &["moves aws"]).await.expect("decided").preview();
+        assert_eq!(shown.attachments[0].destinations, [("a".to_owned(), "keep"), ("b".to_owned(), "attach")].into());
+        let promoted = world.promote("aws-1", &["moves aws"]).await.expect("promoted");
+        assert_eq!(promoted.images[0].attachments[0].artifact_type, "application/signature");
+        let listed = b.referrers(image.digest, None).await.expect("listed");
+        assert_eq!(listed, [signature.referrer]);
+        assert!(b.holds_blob(layer.digest, layer.size).await.expect("asked"));
+        let again = world.promote("aws-1", &["moves aws"]).await.expect("promoted");
+        assert!(again.images[0].attachments[0].destinations.values().all(|state| *state == AttachmentState::AlreadyThere));
     });
 }

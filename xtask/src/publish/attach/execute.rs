@@ -14,12 +14,14 @@ use super::super::image::{Descriptor, Image};
 use super::super::ledger::{AttachmentLine, Ledger, State};
 use super::super::plan::Delivery;
 use super::super::release::{Item, Release};
+use super::super::survey::READS;
 use super::super::{Failed, PublishError};
 use super::artifact::Artifact;
 use super::plan::{AttachmentPlan, plan};
 use super::{Attached, Attaching, AttachmentState};
 use crate::event::{Event, Outcome};
 use crate::registry::{Blob, BlobSource, Registry, RegistryError};
+use crate::store::StoreError;
 
 /// Images whose attachments are made at the same time.
 const AT_ONCE: usize = 2;
@@ -56,10 +58,7 @@ pub(in super::super) async fn attach(
         _ => format!("attach the SBOMs of {} images", images.len()),
     };
     means.events.emit(Event::StepStarted { step: step.clone(), title });
-    let work = release.items.iter().zip(images).map(|(item, image)| of_image(item, image, means));
-    let work: Vec<_> = work.collect();
-    let all: Vec<Result<Vec<Done>, PublishError>> = stream::iter(work).buffered(AT_ONCE).collect().await;
-    let all = all.into_iter().collect::<Result<Vec<_>, _>>();
+    let all = everything(release, images, means).await;
     let all = all.and_then(|all| record(release, &all, ledger).map(|()| all));
     let (outcome, detail) = match &all {
         Ok(all) => {
@@ -116,7 +115,36 @@ fn record(release: &Release, all: &[Vec<Done>], ledger: &mut Ledger) -> Result<(
     Ok(())
 }
 
-async fn of_image(item: &Item, image: &Image, means: &Means<'_>) -> Result<Vec<Done>, PublishError> {
+async fn everything(release: &Release, images: &[Image], means: &Means<'_>) -> Result<Vec<Vec<Done>>, PublishError> {
+    let work: Vec<_> = release.items.iter().zip(images).map(|(item, image)| made(item, image, means)).collect();
+    let made: Vec<Result<Vec<Made>, PublishError>> = stream::iter(work).buffered(AT_ONCE).collect().await;
+    let mut all = Vec::new();
+    // One image after the other: they have blobs in common.
+    for (item, made) in release.items.iter().zip(made) {
+        let mut done = Vec::new();
+        for Made { planned, artifact } in made? {
+            let states = everywhere(item, &artifact, &planned, means).await?;
+            let told = Attached {
+                artifact_type: artifact.referrer.artifact_type.clone().unwrap_or_default(),
+                digest: artifact.digest(),
+                because: planned.because(),
+                size: artifact.size(),
+                destinations: states,
+            };
+            done.push(Done { artifact, told });
+        }
+        all.push(done);
+    }
+    Ok(all)
+}
+
+/// What an image is to have.
+struct Made {
+    planned: AttachmentPlan,
+    artifact: Artifact,
+}
+
+async fn made(item: &Item, image: &Image, means: &Means<'_>) -> Result<Vec<Made>, PublishError> {
     let planned = match &item.attachments {
         Some(planned) => planned.clone(),
         None => {
@@ -136,15 +164,7 @@ async fn of_image(item: &Item, image: &Image, means: &Means<'_>) -> Result<Vec<D
             }
             (None, _) => continue,
         };
-        let states = everywhere(item, &artifact, &planned, means).await?;
-        let told = Attached {
-            artifact_type: artifact.referrer.artifact_type.clone().unwrap_or_default(),
-            digest: artifact.digest(),
-            because: planned.because(),
-            size: artifact.size(),
-            destinations: states,
-        };
-        all.push(Done { artifact, told });
+        all.push(Made { planned, artifact });
     }
     Ok(all)
 }
@@ -186,7 +206,7 @@ enum Trouble {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] StoreError),
 }
 
 /// Where the bytes of an attachment come from: they are at hand, or a destination has them.
@@ -221,16 +241,23 @@ impl Source<'_> {
         if let Some(bytes) = self.artifact.bytes.get(&digest) {
             return Ok(Blob { digest, size, source: BlobSource::Memory(bytes.clone()) });
         }
-        let mut last = None;
+        let mut last: Option<Trouble> = None;
         let holders = self.planned.holders.iter().filter(|holder| *holder != asking.repository());
         for registry in holders.filter_map(|holder| self.means.registries.get(holder)) {
-            match registry.read_blob(digest).await {
-                Ok(Some(bytes)) => {
-                    self.means.blobs.take_in(digest, size, bytes).await?;
-                    return Ok(Blob { digest, size, source: BlobSource::File(self.means.blobs.path(digest)) });
+            for _ in 0..READS {
+                match registry.read_blob(digest).await {
+                    Ok(Some(bytes)) => match self.means.blobs.take_in(digest, size, bytes).await {
+                        Ok(()) => return Ok(Blob { digest, size, source: BlobSource::File(self.means.blobs.path(digest)) }),
+                        // On the way: another reading may be whole.
+                        Err(error @ (StoreError::Mismatch { .. } | StoreError::Download { .. })) => last = Some(error.into()),
+                        Err(error) => return Err(error.into()),
+                    },
+                    Ok(None) => break,
+                    Err(error) => {
+                        last = Some(error.into());
+                        break;
+                    }
                 }
-                Ok(None) => {}
-                Err(error) => last = Some(error),
             }
         }
         let gone = || RegistryError::ReadBack {
@@ -238,7 +265,7 @@ impl Source<'_> {
             found: "nothing, here or in another destination".to_owned(),
             sent: digest,
         };
-        Err(last.unwrap_or_else(gone).into())
+        Err(last.unwrap_or_else(|| gone().into()))
     }
 }
 
@@ -260,7 +287,7 @@ async fn read_back(registry: &Registry, artifact: &Artifact) -> Result<(), Regis
     for blob in &artifact.blobs {
         // What was copied may be of any size: a look is enough there.
         let there = match artifact.bytes.get(&blob.digest) {
-            Some(sent) => read(registry, blob).await?.is_some_and(|found| found == *sent),
+            Some(sent) => reads(registry, blob, sent).await?,
             None => registry.holds_blob(blob.digest, blob.size).await?,
         };
         if !there {
@@ -268,6 +295,16 @@ async fn read_back(registry: &Registry, artifact: &Artifact) -> Result<(), Regis
         }
     }
     Ok(())
+}
+
+/// Whether a blob reads as it was sent; what comes damaged is read again.
+async fn reads(registry: &Registry, blob: &Descriptor, sent: &Bytes) -> Result<bool, RegistryError> {
+    for _ in 0..READS {
+        if read(registry, blob).await?.is_some_and(|found| found == *sent) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A blob in memory; none where it is missing or breaks off.

@@ -124,7 +124,8 @@ impl Seen {
     /// Whether this sets a tag; which.
     pub fn tag(&self) -> Option<&str> {
         let name = self.request.strip_prefix("PUT ")?.split_once("/manifests/")?.1;
-        (!name.starts_with("sha256:")).then_some(name)
+        // Neither by a digest, nor the one that stands in for a list of referrers.
+        (!name.starts_with("sha256")).then_some(name)
     }
 
     /// Whether it commits a blob; which.
