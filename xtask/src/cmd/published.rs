@@ -49,7 +49,9 @@ pub(super) fn remembered(family: &Family, variants: &[Name], targets: &[Target],
 
 /// The tags of a variant that move, and the immutable ones of its newest release.
 fn tags(family: &Family, image: &Image, target: &Target, ledger: &View) -> Vec<PublishedTag> {
-    let Some(published) = image.published.as_ref().filter(|published| target.takes(published)) else { return Vec::new() };
+    if !image.published.as_ref().is_some_and(|published| target.takes(published)) {
+        return Vec::new();
+    }
     let repository = &target.repository;
     let of = |tag: String, moving| {
         let known = ledger.tags.get(&repository.tag(&tag).to_string());
@@ -63,9 +65,7 @@ fn tags(family: &Family, image: &Image, target: &Target, ledger: &View) -> Vec<P
             tag,
         }
     };
-    let mut names = plan::published_tags(family, image, &family.build_date, "").moving;
-    names.truncate(1 + published.aliases.len());
-    let moving = names.into_iter().map(|tag| of(tag, true));
+    let moving = plan::published_tags(family, image, &family.build_date, "").moving.into_iter().map(|tag| of(tag, true));
     let fixed = newest_immutable(ledger, &image.name, &[repository].into_iter().collect());
     moving.chain(fixed.into_iter().map(|tag| of(tag, false))).collect()
 }
