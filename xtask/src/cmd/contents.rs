@@ -97,6 +97,7 @@ impl Library {
             let beside = held(engine);
             let blobs = Blobs::open(self.blobs.root()).map_err(PublishError::Store)?.beside(beside);
             let (blobs, mut again) = (Arc::new(blobs), true);
+            let of = |images: &[Exported]| images.iter().flat_map(|image| &image.layers).map(|layer| layer.digest).collect();
             loop {
                 let (told, _) = tokio::sync::mpsc::unbounded_channel();
                 let export = async |names: &[String]| engine.export(names).await;
@@ -111,7 +112,7 @@ impl Library {
                         break;
                     }
                     // A damaged blob is made anew, once.
-                    Err(_) if std::mem::take(&mut again) && remove_damaged(&blobs, &images).await => {}
+                    Err(_) if std::mem::take(&mut again) && remove_damaged(&blobs, of(&images)).await => {}
                     Err(failure) => return Err(failure),
                 }
             }
@@ -129,6 +130,17 @@ impl Library {
     }
 
     async fn of_registry(&self, finder: &Finder, subject: &Subject, stored: &Stored) -> Result<Contents, Failure> {
+        match self.downloaded(finder, subject, stored).await {
+            // A damaged blob is downloaded anew, once.
+            Err(failure) => match remove_damaged(&self.blobs, stored.layers.iter().map(|layer| layer.digest).collect()).await {
+                true => self.downloaded(finder, subject, stored).await,
+                false => Err(failure),
+            },
+            contents => contents,
+        }
+    }
+
+    async fn downloaded(&self, finder: &Finder, subject: &Subject, stored: &Stored) -> Result<Contents, Failure> {
         let pairs = || subject.diff_ids.iter().copied().zip(&stored.layers);
         let mut unknown = HashSet::new();
         let missing: Vec<_> = pairs().filter(|(diff_id, _)| !self.shelf.has(*diff_id) && unknown.insert(*diff_id)).collect();
@@ -205,9 +217,8 @@ impl Library {
     }
 }
 
-/// Whether a blob of the images was damaged; then it is gone now.
-async fn remove_damaged(blobs: &Arc<Blobs>, images: &[Exported]) -> bool {
-    let digests: HashSet<Digest> = images.iter().flat_map(|image| &image.layers).map(|layer| layer.digest).collect();
+/// Whether one of these blobs was damaged; then it is gone now.
+async fn remove_damaged(blobs: &Arc<Blobs>, digests: HashSet<Digest>) -> bool {
     let blobs = Arc::clone(blobs);
     let look =
         move || digests.into_iter().filter(|digest| matches!(blobs.verify(*digest), Err(StoreError::Mismatch { .. }))).count();

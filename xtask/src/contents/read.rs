@@ -16,7 +16,7 @@ const PIECE: usize = 256 << 10;
 /// Larger evidence is none: the status of two thousand packages has 2 MB.
 const LARGEST_EVIDENCE: u64 = 32 << 20;
 /// Of larger binaries the crates are not looked for: that takes the whole of one in memory.
-const LARGEST_ELF: u64 = 64 << 20;
+const LARGEST_ELF: u64 = 16 << 20;
 /// How much of a file tells whether it is text (as git does it).
 const TELLING: usize = 8000;
 
@@ -179,7 +179,7 @@ impl Reading {
         if speaks && !more {
             self.speaks(path, &buffer);
         }
-        let is_text = !buffer.iter().take(TELLING).any(|byte| *byte == 0);
+        let is_text = !buffer.get(..TELLING.min(buffer.len())).unwrap_or_default().contains(&0);
         let scans = is_text && !secrets::is_example(path);
         let mut found = if scans { secrets::in_text(&buffer) } else { Vec::new() };
         while more {

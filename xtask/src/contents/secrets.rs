@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, MatchKind};
 
 /// How much of a file's end is looked at again together with what follows it: no secret is longer before it is told.
 pub(super) const OVERLAP: usize = 1024;
@@ -30,13 +30,16 @@ const SIGNS: [(&str, Fits, &str); 15] = [
     ("AccountKey=", is_storage_key, "Azure storage key"),
 ];
 
-static SEARCH: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(SIGNS.map(|(sign, ..)| sign)).ok());
+/// A sign that begins within another one does not stand alone, so that those found one after the other are all; only so the
+/// search is by vectors, several times as fast.
+static SEARCH: LazyLock<Option<AhoCorasick>> =
+    LazyLock::new(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(SIGNS.map(|(sign, ..)| sign)).ok());
 
 /// What secrets are in a piece of a file.
 pub(crate) fn in_text(piece: &[u8]) -> Vec<&'static str> {
     let Some(search) = SEARCH.as_ref() else { return Vec::new() };
     let mut found: Vec<&'static str> = search
-        .find_overlapping_iter(piece)
+        .find_iter(piece)
         .filter_map(|sign| {
             let (_, fits, what) = SIGNS.get(sign.pattern().as_usize())?;
             // `xghp_…` is a part of something else.

@@ -15,7 +15,7 @@ use crate::folder::{self, FolderError};
 use crate::oci::Digest;
 
 /// Changes whenever [`Layer`] does, or what is looked for in one.
-const SCHEMA: u32 = 4;
+const SCHEMA: u32 = 5;
 /// How well files are compressed: 3 of 22 is where zstd costs next to nothing.
 const LEVEL: i32 = 3;
 /// What was not used for so long goes.
@@ -56,9 +56,9 @@ impl Shelf {
         Some(layer)
     }
 
-    /// Whether a layer was read before, as far as its file's name tells.
+    /// Whether a layer was read before. The file is read for that: a damaged one is none.
     pub fn has(&self, diff_id: Digest) -> bool {
-        self.known().contains_key(&diff_id) || self.path(diff_id).is_file()
+        self.layer(diff_id).is_some()
     }
 
     /// Keeps what was read.

@@ -23,6 +23,7 @@ mod published_parent;
 mod push;
 mod registries;
 mod report;
+mod sbom;
 mod secrets;
 mod usage;
 mod verify;
