@@ -112,8 +112,9 @@ fn destinations_are_asked_and_what_does_not_answer_is_told() {
     assert_eq!((&difference["state"], &difference["digest"]), (&"different".into(), digest), "{difference}");
     assert!(difference["difference"]["configuration"].to_string().contains("\"new\""), "{difference}");
     assert!(difference["difference"]["files"]["list"].is_null(), "the list of all files is for `diff`");
-    let text = fs::read_to_string(page).expect("the page");
+    let text = fs::read_to_string(&page).expect("the page");
     assert!(text.contains(digest.as_str().expect("a digest")));
+    look_at(&page, &changed, "report-changes");
 }
 
 #[test]

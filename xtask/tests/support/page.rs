@@ -139,7 +139,7 @@ fn selected(browser: &mut Browser, report: &Value) {
     if let Some(image) = report["images"].as_array().and_then(|images| images.iter().find(|image| !image["built"].is_null())) {
         let digest = image["built"]["config-digest"].as_str().unwrap_or("?");
         assert!(select("#summary").contains(digest), "{digest}");
-        assert!(select("#layers .bar").contains('A') && select("#layers .legend").contains("kB"));
+        assert!(select("#layers .bar").contains('A') && select("#layers .legend").contains(" MB"));
         assert!(!select("#packages .treemap").trim().is_empty(), "words of the treemap");
     }
 }

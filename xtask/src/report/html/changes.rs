@@ -40,7 +40,7 @@ fn differs(variant: &str, difference: &Difference) -> Markup {
             (count(layers.shared.len() as u64, "layer is", "layers are")) " the same, "
             (layers.only_after.len()) " new (" (bytes(new)) "). "
             (files.total.added.number) " files come, " (files.total.removed.number) " go, " (files.total.changed.number) " change. "
-            (count(packages.len() as u64, "package is", "packages are")) " not the same."
+            @if packages.is_empty() { "No package differs." } @else { (count(packages.len() as u64, "package differs.", "packages differ.")) }
         }
         @if !packages.is_empty() {
             details open[packages.len() <= 25] {

@@ -79,9 +79,10 @@ fn tile(of: Option<PackageKind>, item: &Item, area: &Area) -> Markup {
     }
 }
 
+/// Where a piece lies. The style sheet turns all of it where a page is narrow, so that pieces stay as square.
 fn place(area: &Area, whole: &Area) -> String {
     format!(
-        "left:{};top:{};width:{};height:{}",
+        "--x:{};--y:{};--w:{};--h:{}",
         percent(area.x, whole.width),
         percent(area.y, whole.height),
         percent(area.width, whole.width),
