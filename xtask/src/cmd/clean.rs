@@ -19,6 +19,7 @@ use crate::plan;
 #[derive(Debug, Default, serde::Serialize)]
 struct Removal {
     containers: Vec<String>,
+    networks: Vec<String>,
     tags: Vec<String>,
     /// Images that lose their last tag. What was pulled is still held by its digest then.
     #[serde(skip)]
@@ -50,6 +51,7 @@ pub(super) async fn run(session: &Session, args: &Clean) -> Result<(), Failure> 
         let ours = format!("{}={}", plan::CONTAINER, family.name);
         let containers = engine.containers_with_label(&ours).await?;
         removal.containers = containers.into_iter().map(|container| container.name).collect();
+        removal.networks = engine.networks_with_label(&ours).await?;
         let inventory = Inventory::new(engine.images().await?);
         let (local, external) = (format!("{}:", family.name), format!("external.{}", family.name));
         let mine = |image: &LocalImage| image.labels.get(plan::FAMILY).is_some_and(|of| *of == family.name.as_str());
@@ -79,6 +81,9 @@ pub(super) async fn run(session: &Session, args: &Clean) -> Result<(), Failure> 
     if let Some(engine) = &engine {
         for container in &removal.containers {
             engine.stop_and_remove(container, 10).await?;
+        }
+        for network in &removal.networks {
+            engine.remove_network(network).await?;
         }
         let mut kept = Vec::new();
         for tag in &removal.tags {
@@ -116,7 +121,9 @@ pub(super) async fn run(session: &Session, args: &Clean) -> Result<(), Failure> 
 impl Removal {
     fn text(&self) -> String {
         let mut text = String::new();
-        for (what, names) in [("container", &self.containers), ("tag", &self.tags), ("folder", &self.folders)] {
+        for (what, names) in
+            [("container", &self.containers), ("network", &self.networks), ("tag", &self.tags), ("folder", &self.folders)]
+        {
             for name in names {
                 text += &format!("remove {what} {name}\n");
             }

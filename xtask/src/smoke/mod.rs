@@ -3,10 +3,13 @@
 //! - `promise`: what an image has to show, from the family and the plan; `start`: the ways in which it is started;
 //!   `question`: what is asked inside of it; `judge`: from what was seen to verdicts. All pure.
 //! - `room`: a network and names of this run's own, and their end; `enter`: ssh and a browser's requests, as somebody outside
-//!   makes them; `run`: the containers.
+//!   makes them; `run` and `inside`: the
+//!   containers.
 //! - `record`: what was tried, by config digest. `table` and `junit`: a report as text.
 
+mod checks;
 mod enter;
+mod inside;
 pub mod judge;
 mod junit;
 mod promise;
@@ -18,8 +21,9 @@ mod run;
 mod start;
 mod table;
 
+pub use checks::checks;
 pub use promise::{Component, Promise};
 pub use record::Record;
 pub use report::{Check, Outcome, Report, Tried, Verdict};
 pub use room::{RUN, Room};
-pub use run::{Options, Subject, checks, try_all};
+pub use run::{Options, Subject, try_all};

@@ -63,7 +63,10 @@ impl Promise {
         let Work::Build(built) = &step.work else { return None };
         let smoke = &family.images.get(&variant.name)?.smoke;
         let mut planned = built.labels.clone();
-        planned.insert(plan::INPUT.to_owned(), step.input.to_string());
+        // What stands in for it was built of something else.
+        if labels.is_none() {
+            planned.insert(plan::INPUT.to_owned(), step.input.to_string());
+        }
         let components = labels.unwrap_or(&planned);
         let component = |pin: &str| component(components, pin);
         Some(Self {

@@ -9,10 +9,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::enter::{self, Person, Way};
+use super::inside;
 use super::judge::{self, PublishedSize, Reached, Seen};
 use super::promise::Promise;
-use super::question::{Inquiry, inquiries};
-use super::report::{Check, Tried, Verdict, worst};
+use super::report::{Check, Outcome, Tried, Verdict, worst};
 use super::room::{Room, random};
 use super::start::{self, End, Given, Start, UNAVAILABLE, WEB_PORT, Web};
 use crate::contents::Layer;
@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The end of a container's log, for messages.
 const TAIL: usize = 40;
 /// How many questions are asked at once of one image, and how many of its containers run at once.
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 /// An image to try.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ pub async fn try_all(room: &Room, subjects: Vec<Subject>, options: Options, even
             events.emit(Event::StepStarted { step: step.clone(), title: format!("trying {}", subject.image) });
             let started = Instant::now();
             let checks = try_one(&room, &subject, &person, options.patience, &events).await;
-            let failed = checks.iter().filter(|check| check.outcome == super::Outcome::Failed).count();
+            let failed = checks.iter().filter(|check| check.outcome == Outcome::Failed).count();
             let (outcome, detail) = match failed {
                 0 => (EventOutcome::Done, String::new()),
                 1 => (EventOutcome::Failed, "1 check failed".to_owned()),
@@ -121,7 +121,13 @@ pub async fn try_all(room: &Room, subjects: Vec<Subject>, options: Options, even
 }
 
 async fn try_one(room: &Room, subject: &Subject, person: &Person, patience: Duration, events: &Events) -> Vec<Check> {
-    let starts = start::starts(&subject.promise, Given { key: &person.public, password: &person.password });
+    let mut starts = start::starts(&subject.promise, Given { key: &person.public, password: &person.password });
+    let mut checks = still(subject);
+    let run = &subject.config.run;
+    if run.entrypoint.is_empty() && run.cmd.is_empty() {
+        starts.clear();
+        checks.push(Verdict::skipped("not started: it has no entrypoint").of("starts", Duration::ZERO));
+    }
     let told = |text: &str| {
         let step = subject.promise.variant.to_string();
         events.emit(Event::StepProgress { step, current: text.to_owned(), done: 0, total: 0 });
@@ -129,8 +135,8 @@ async fn try_one(room: &Room, subject: &Subject, person: &Person, patience: Dura
     told(&format!("{} starts", starts.len()));
     let places = Semaphore::new(AT_ONCE);
     let started = starts.iter().map(|start| Trying { room, subject, person, patience, start, places: &places }.run());
-    let (asked, started) = tokio::join!(ask(room, subject), join_all(started));
-    [still(subject), asked, started.concat()].concat()
+    let (asked, started) = tokio::join!(inside::ask(room, subject), join_all(started));
+    [checks, asked, started.concat()].concat()
 }
 
 /// What can be told of an image that does not run.
@@ -146,51 +152,6 @@ fn still(subject: &Subject) -> Vec<Check> {
     let published = subject.published.as_ref().map(Option::as_ref).map_err(String::as_str);
     verdicts.push(("growth", judge::growth(compressed, published, promise.max_growth)));
     verdicts.into_iter().map(|(name, verdict)| verdict.of(name, Duration::ZERO)).collect()
-}
-
-/// What is asked inside, in a container that does nothing else.
-async fn ask(room: &Room, subject: &Subject) -> Vec<Check> {
-    let request = ContainerRequest {
-        entrypoint: Some(vec!["sleep".to_owned()]),
-        command: vec!["infinity".to_owned()],
-        user: Some("0".to_owned()),
-        ..room.container(&subject.reference, &subject.promise.variant, "inside")
-    };
-    let name = request.name.clone();
-    let error = room.engine().run(request).await.err().map(|error| format!("no container to ask in: {error}"));
-    let places = Semaphore::new(AT_ONCE);
-    let asking = inquiries(&subject.promise).into_iter().map(|inquiry| {
-        let asked = Asked { engine: room.engine(), container: &name, error: error.as_deref(), places: &places };
-        asked.about(inquiry)
-    });
-    let checks = join_all(asking).await;
-    // Its process has nothing to say to a stop.
-    room.engine().remove(&name).await.ok();
-    checks
-}
-
-/// A container that is asked.
-struct Asked<'a> {
-    engine: &'a Engine,
-    container: &'a str,
-    /// Why there is none.
-    error: Option<&'a str>,
-    places: &'a Semaphore,
-}
-
-impl Asked<'_> {
-    async fn about(self, inquiry: Inquiry) -> Check {
-        let _place = self.places.acquire().await;
-        match (inquiry, self.error) {
-            (Inquiry::Said(name, verdict), _) => verdict.of(name, Duration::ZERO),
-            (Inquiry::Ask(question), Some(error)) => Verdict::failed(error).of(question.name, Duration::ZERO),
-            (Inquiry::Ask(question), None) => {
-                let started = Instant::now();
-                let output = enter::within(question.patience, self.engine.exec(self.container, question.command())).await;
-                judge::answer(&question.about, &output).of(question.name, started.elapsed())
-            }
-        }
-    }
 }
 
 /// One start of an image.
@@ -295,10 +256,15 @@ impl Trying<'_> {
         if let Some(port) = self.start.ssh {
             let (started, way) = (Instant::now(), way(port).await);
             let output = self.person.login(self.engine(), name, way, false).await;
-            told.push(("login", judge::login(&output, way.told()), started.elapsed()));
+            let login = judge::login(&output, way.told());
+            let gets_in = login.outcome == Outcome::Passed;
+            told.push(("login", login, started.elapsed()));
             let started = Instant::now();
-            let output = self.person.login(self.engine(), name, way, true).await;
-            told.push(("password refused", judge::password_refused(&output), started.elapsed()));
+            let refused = match gets_in {
+                true => judge::password_refused(&self.person.login(self.engine(), name, way, true).await),
+                false => Verdict::skipped("not tried: nobody gets in with a key"),
+            };
+            told.push(("password refused", refused, started.elapsed()));
         }
         match self.start.web {
             Some(Web::Password) => {
@@ -310,6 +276,15 @@ impl Trying<'_> {
                 told.push(("page on loopback", self.loopback(name).await, started.elapsed()));
             }
             None => {}
+        }
+        if self.start.lacks_runner {
+            let (started, log) = (Instant::now(), self.log(name).await);
+            told.push(("runner, left out", judge::lacks_runner(&log), started.elapsed()));
+        }
+        if self.start.web == Some(Web::Password) {
+            let started = Instant::now();
+            let output = enter::inside(self.engine(), name, None, leaks(&self.person.password)).await;
+            told.push(("password in no process", judge::leaks(&output), started.elapsed()));
         }
         if self.start.end == End::Serves {
             let started = Instant::now();
@@ -362,31 +337,21 @@ impl Trying<'_> {
     }
 }
 
+/// Looks for a password in every environment and command line, and names the programs that have it for longer than a moment:
+/// health checks, which the engine starts with the container's own environment, are no part of it. The script itself has it in
+/// two halves.
+fn leaks(password: &str) -> String {
+    let (head, tail) = password.split_at(password.len() / 2);
+    format!(
+        "has() {{ grep -q -s -a -F -f <(printf %s%s {head} {tail}) $1/environ $1/cmdline; }}; \
+         for process in /proc/[0-9]*; do has $process && found=\"$found $process\"; done; [ -z \"$found\" ] && exit; sleep 2; \
+         for process in $found; do has $process && tr '\\0' ' ' < $process/cmdline | cut -c1-60 && echo; done; exit 0"
+    )
+}
+
 /// Makes orphans that end, gives PID 1 time to wait for them, and names those that nobody waited for.
 const ORPHANS: &str = "for i in 1 2 3 4 5; do setsid -f sleep 0.2; done; (sleep 0.2 & exec sleep 0); sleep 0.5; \
     for i in $(seq 40); do \
       left=$(grep -l '^State:.Z' /proc/[0-9]*/status 2> /dev/null); [ -z \"$left\" ] && exit 0; sleep 0.25; \
     done; \
     for file in $left; do sed -n 's/^Name:.//p' $file 2> /dev/null; done; exit 0";
-
-/// The names of all checks of an image, in their order.
-pub fn checks(promise: &Promise) -> Vec<String> {
-    let still = [
-        "entrypoint",
-        "user",
-        "health check",
-        "environment",
-        "labels",
-        "secrets in the configuration",
-        "layers",
-        "size",
-        "growth",
-    ];
-    let asked = inquiries(promise).into_iter().map(|inquiry| match inquiry {
-        Inquiry::Said(name, _) => name,
-        Inquiry::Ask(question) => question.name,
-    });
-    let starts = start::starts(promise, Given { key: "", password: "" });
-    let started = starts.iter().flat_map(|start| start.checks().into_iter().map(|check| format!("{}: {check}", start.name)));
-    still.into_iter().map(str::to_owned).chain(asked).chain(started).collect()
-}

@@ -34,6 +34,8 @@ pub(super) struct Start {
     pub(super) web: Option<Web>,
     /// What has to come of it.
     pub(super) end: End,
+    /// Where it is asked for the runner, which is not in it: it says so.
+    pub(super) lacks_runner: bool,
 }
 
 impl Start {
@@ -49,6 +51,8 @@ impl Start {
             ("password refused", self.ssh.is_some()),
             ("page", self.web == Some(Web::Password)),
             ("page on loopback", self.web == Some(Web::Loopback)),
+            ("runner, left out", self.lacks_runner),
+            ("password in no process", self.web == Some(Web::Password)),
             ("zombies", serves),
             ("stops", !ends),
         ];
@@ -105,11 +109,16 @@ pub(super) fn starts(promise: &Promise, given: Given<'_>) -> Vec<Start> {
         ssh: None,
         web: None,
         end: End::Serves,
+        lacks_runner: false,
     };
     let refused = |says: &[&'static str]| End::Refuses { says: [says, &["AUTHORIZED_KEYS=", "CODER_AGENT_TOKEN"]].concat() };
     let waiting = End::Waits { says: "cannot be downloaded" };
 
-    let mut starts = vec![Start { ssh: Some(SSH_PORT), ..serving("ssh", &[keys]) }];
+    // Nobody is asked: there is no GitHub at this address.
+    let runner = [("GITHUB_RUNNER_URL", "https://127.0.0.1:9/team/repository"), ("GITHUB_RUNNER_PAT", "not-a-token")];
+    let lacks_runner = !matches!(promise.runner, Component::Here(_));
+    let env = if lacks_runner { [&[keys][..], &runner].concat() } else { vec![keys] };
+    let mut starts = vec![Start { ssh: Some(SSH_PORT), lacks_runner, ..serving("ssh", &env) }];
     if has_web {
         let both = [&web[..], &[keys]].concat();
         starts.push(Start { web: Some(Web::Password), ..serving("web", &web) });

@@ -3,6 +3,7 @@
 
 mod bench;
 mod builds;
+mod confined;
 mod containers;
 mod images;
 mod pulls;

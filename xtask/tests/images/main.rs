@@ -18,6 +18,7 @@ mod report;
 mod restricted;
 mod running;
 mod sbom;
+mod smoke;
 mod sockets;
 mod ssh;
 mod work;

@@ -89,7 +89,8 @@ pub fn labels(found: &BTreeMap<String, String>, planned: &BTreeMap<String, Strin
             Some(_) => {}
         }
     }
-    for (name, value) in found.iter().filter(|(name, _)| ours(name) && !planned.contains_key(*name)) {
+    let unplanned = |name: &str| ours(name) && !planned.contains_key(name) && name != plan::INPUT;
+    for (name, value) in found.iter().filter(|(name, _)| unplanned(name)) {
         wrong.push(format!("`{name}` is `{value}`, and the plan has no such label"));
     }
     match wrong.len() {

@@ -6,13 +6,15 @@ mod layers;
 mod secrets;
 mod size;
 mod start;
+mod web;
 
 pub use answer::answer;
 pub use configuration::{configuration, labels};
 pub use layers::layers;
 pub use secrets::secrets;
 pub use size::{PublishedSize, growth, size};
-pub use start::{Answer, Reached, Seen, health, login, loopback, page, password_refused, says, started, stopped, zombies};
+pub use start::{Reached, Seen, health, lacks_runner, leaks, login, password_refused, says, started, stopped, zombies};
+pub use web::{Answer, loopback, page};
 
 /// The first line that says something, not too long.
 fn first_line(text: &str) -> String {
