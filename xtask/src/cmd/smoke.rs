@@ -60,7 +60,8 @@ pub(super) fn verdict(report: &Report) -> Result<(), Failure> {
         .collect();
     match failed.is_empty() {
         true => Ok(()),
-        false => Err(Failure::new(Exit::Smoke, format!("smoke failed: {}", failed.join(", ")))),
+        false => Err(Failure::new(Exit::Smoke, format!("smoke failed: {}", failed.join(", ")))
+            .hint("cargo xtask smoke --keep … leaves the containers for a look")),
     }
 }
 
@@ -136,15 +137,20 @@ pub(super) async fn smoke(
     let tried = match new.is_empty() {
         true => Vec::new(),
         false => {
-            let room = Room::new(engine.clone(), plan.family.clone())?;
+            let room = Room::new(engine.clone(), plan.family.clone(), options.keep)?;
             let trying = smoke::Options { jobs: options.jobs, patience: options.patience };
             let tried = session.interrupt()?.or(smoke::try_all(&room, new, trying, &events)).await;
-            match options.keep {
-                true => events
-                    .emit(Event::Note { text: format!("what was started is left: docker ps -a --filter name={}", room.name()) }),
-                false => room.clear().await?,
+            room.clear().await?;
+            if options.keep {
+                let text = format!("what was started is left: docker ps -a --filter name={}", room.name());
+                events.emit(Event::Note { text });
             }
-            tried.ok_or_else(|| Failure::new(Exit::Interrupted, "interrupted; what was started is gone"))??
+            tried.ok_or_else(|| {
+                Failure::new(
+                    Exit::Interrupted,
+                    if options.keep { "interrupted" } else { "interrupted; what was started is gone" },
+                )
+            })??
         }
     };
     if options.image.is_none() {

@@ -30,7 +30,7 @@ pub(super) async fn ask(room: &Room, subject: &Subject) -> Vec<Check> {
     });
     let checks = join_all(asking).await;
     // Its process has nothing to say to a stop.
-    room.engine().remove(&name).await.ok();
+    room.done(&name).await;
     checks
 }
 

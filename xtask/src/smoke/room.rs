@@ -20,15 +20,16 @@ pub struct Room {
     engine: Engine,
     family: Name,
     run: String,
+    keep: bool,
 }
 
 impl Room {
-    /// A room for one run; nothing is there before it is [opened](Self::open).
+    /// A room for one run; nothing is there before it is [opened](Self::open). With `keep`, what was started in it stays.
     ///
     /// # Errors
     /// The system has no random bytes.
-    pub fn new(engine: Engine, family: Name) -> Result<Self, EngineError> {
-        Ok(Self { engine, family, run: random(4)? })
+    pub fn new(engine: Engine, family: Name, keep: bool) -> Result<Self, EngineError> {
+        Ok(Self { engine, family, run: random(4)?, keep })
     }
 
     /// The engine.
@@ -68,11 +69,21 @@ impl Room {
         }
     }
 
+    /// Takes away a container that is done. What cannot be taken away now goes with the room.
+    pub(super) async fn done(&self, container: &str) {
+        if !self.keep {
+            self.engine.remove(container).await.ok();
+        }
+    }
+
     /// Takes away everything in it, and the network; also what an interrupted request makes while we look.
     ///
     /// # Errors
     /// The engine does not answer, or keeps something.
     pub async fn clear(&self) -> Result<(), EngineError> {
+        if self.keep {
+            return Ok(());
+        }
         let label = format!("{RUN}={}", self.run);
         let mut empty = 0;
         let mut kept = Ok(());

@@ -206,7 +206,7 @@ impl Trying<'_> {
             told("stops", self.stop(&name).await, started.elapsed());
         }
         // A container that has said all it had to say leaves room for the next.
-        self.engine().remove(&name).await.ok();
+        self.room.done(&name).await;
         checks
     }
 

@@ -16,7 +16,7 @@ fn a_container_is_confined_asked_and_stopped() {
         let (name, image) = (bench.container("confined"), bench.busybox("confined").await);
         let (network, label) = (bench.unique("network"), bench.unique("label"));
         bench.engine.create_network(&network, &[(label.clone(), "yes".to_owned())].into()).await.expect("a network");
-        assert_eq!(bench.engine.networks_with_label(&label).await.expect("listed"), [network.clone()]);
+        assert_eq!(bench.engine.networks_with_label(&label).await.expect("listed"), std::slice::from_ref(&network));
         let request = ContainerRequest {
             name: name.clone(),
             image,
