@@ -120,7 +120,13 @@ impl Engine {
         let Confinement { read_only, powerless, tmpfs } = request.confinement;
         // Without a test it is the image's.
         let interval = request.health_interval.and_then(|interval| i64::try_from(interval.as_nanos()).ok());
-        let healthcheck = interval.map(|interval| HealthConfig { interval: Some(interval), ..HealthConfig::default() });
+        // Newer engines have an interval of its own for the begin; older ones do not read it.
+        let every = |interval| HealthConfig {
+            interval: Some(interval),
+            start_interval: Some(interval),
+            ..HealthConfig::default()
+        };
+        let healthcheck = interval.map(every);
         let what = format!("start the container `{name}`");
         let bindings = ports.iter().map(|(port, host)| {
             let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(host.to_string()) };

@@ -7,7 +7,7 @@ use super::report::Verdict;
 use crate::engine::Command;
 
 /// How long a program may take to answer, on a machine that does other things, too.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How long the package repositories may take.
 const UPDATES: Duration = Duration::from_secs(180);
 

@@ -256,7 +256,7 @@ fn cases() -> Vec<Case> {
         case(
             "unhealthy",
             "aws",
-            "HEALTHCHECK --retries=2 CMD echo ill; false",
+            "HEALTHCHECK --start-period=1s --retries=2 CMD echo ill; false",
             &[
                 ("health check", "the health check is `CMD-SHELL echo ill; false`"),
                 ("ssh: health", "unhealthy: the health check says `ill`"),
