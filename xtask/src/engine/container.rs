@@ -121,11 +121,8 @@ impl Engine {
         // Without a test it is the image's.
         let interval = request.health_interval.and_then(|interval| i64::try_from(interval.as_nanos()).ok());
         // Newer engines have an interval of its own for the begin; older ones do not read it.
-        let every = |interval| HealthConfig {
-            interval: Some(interval),
-            start_interval: Some(interval),
-            ..HealthConfig::default()
-        };
+        let every =
+            |interval| HealthConfig { interval: Some(interval), start_interval: Some(interval), ..HealthConfig::default() };
         let healthcheck = interval.map(every);
         let what = format!("start the container `{name}`");
         let bindings = ports.iter().map(|(port, host)| {

@@ -375,6 +375,29 @@ fn nothing_is_left_after_an_interruption_and_clean_finds_what_a_killed_run_left(
     assert_eq!(left(&label), "");
 }
 
+/// A network namespace of its own, with the engine's socket in reach: ports that the engine publishes are on another loopback.
+#[test]
+fn where_the_engines_loopback_is_another_one_images_are_entered_from_inside() {
+    let (state, image) = (tempfile::tempdir().expect("a folder"), image("aws-web"));
+    let inner = smoke(state.path(), &["--variant", "aws-web", "--image", &image]);
+    let mut outer = Command::new("unshare");
+    outer.args(["--map-root-user", "--net", "sh", "-c", "ip link set lo up; exec \"$@\"", "sh"]);
+    outer
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(root())
+        .env("XDG_STATE_HOME", state.path())
+        .env_remove("CI");
+    let report = report(&outer.output().expect("unshare runs"));
+    assert_eq!(checks(&report, "failed"), []);
+    let passed = checks(&report, "passed");
+    let message = |name: &str| passed.iter().find(|(check, _)| check == name).map(|(_, message)| message.as_str());
+    for name in ["ssh: login", "web: page", "restricted: login", "restricted: page"] {
+        assert!(message(name).is_some_and(|message| message.contains("tried inside the container")), "{name}: {passed:#?}");
+    }
+    assert_eq!(message("restricted: password refused"), Some("keys only"));
+}
+
 #[test]
 fn what_cannot_be_tried_is_said_with_the_command_that_mends_it() {
     let state = tempfile::tempdir().expect("a folder");
