@@ -123,7 +123,8 @@ pub(super) fn starts(promise: &Promise, given: Given<'_>) -> Vec<Start> {
         let both = [&web[..], &[keys]].concat();
         starts.push(Start { web: Some(Web::Password), ..serving("web", &web) });
         starts.push(Start { ssh: Some(SSH_PORT), web: Some(Web::Password), ..serving("web + ssh", &both) });
-    } else {
+    } else if !matches!(promise.tunnel, Component::Here(_)) {
+        // VS Code's command line program could serve it, from what it downloads.
         starts.push(Start { end: refused(&["VSCODE_WEB"]), ..serving("web, not in it", &web) });
     }
     starts.push(Start { end: waiting.clone(), ..serving("coder", &coder) });
@@ -181,7 +182,7 @@ mod tests {
         for (web, tunnel, expected) in [
             (here(), here(), "ssh, web, web + ssh, coder, coder + web, tunnel, restricted"),
             (here(), Component::Omitted, "ssh, web, web + ssh, coder, coder + web, tunnel, left out, restricted"),
-            (Component::None, here(), "ssh, web, not in it, coder, tunnel, restricted"),
+            (Component::None, here(), "ssh, coder, tunnel, restricted"),
             (Component::None, Component::Omitted, "ssh, web, not in it, coder, tunnel, left out, restricted"),
         ] {
             let starts = starts(&promise(web, tunnel), Given { key: "ssh-ed25519 A", password: "secret-1" });

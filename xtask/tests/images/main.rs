@@ -5,6 +5,7 @@
 mod support;
 
 mod access;
+mod broken;
 mod browser;
 mod canaries;
 mod contents;
