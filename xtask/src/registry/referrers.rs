@@ -114,7 +114,7 @@ impl Registry {
             ask.query("artifactType", wanted);
         }
         ask = ask.header(header::ACCEPT, media_type::INDEX);
-        let (mut listed, mut pages, mut attempts) = (Vec::new(), 0, self.transport.attempts());
+        let (mut listed, mut pages, mut odd, mut attempts) = (Vec::new(), 0, 0, self.transport.attempts());
         loop {
             let trouble = match self.transport.once(&ask).await {
                 Ok(answer) if answer.status.is_success() && !is_index(&answer) => return Ok(None),
@@ -135,6 +135,11 @@ impl Registry {
                 Ok(answer) => return Err(self.transport.unexpected(&what, &answer)),
                 Err(trouble) => trouble,
             };
+            // A page for people in place of a list, again and again: consumers take that for no list, too.
+            odd += u32::from(matches!(trouble, Trouble::Garbled { .. }));
+            if pages == 0 && odd >= LOOKS {
+                return Ok(None);
+            }
             self.transport.wait(&mut attempts, trouble, &what).await?;
         }
     }

@@ -102,3 +102,25 @@ fn what_is_published_is_neither_built_nor_tried_again() {
     assert!(second.steps_that_are("up-to-date").contains(&"attach".to_owned()));
     assert!(second.events_of("transfer").is_empty());
 }
+
+#[test]
+fn the_summary_of_a_workflow_tells_what_changed() {
+    let family = TinyFamily::new();
+    let summary = family.places().join("summary.md");
+    let push = || {
+        let mut command = family.planning(&["push", "--variant", "azure"]);
+        command.env("GITHUB_STEP_SUMMARY", &summary);
+        ran(command).ends(0);
+        fs::read_to_string(&summary).expect("the summary")
+    };
+    family.build(&["--variant", "azure"]).ends(0);
+    let first = push();
+    assert!(first.contains("| new |") && !first.contains("What changed"), "{first}");
+    family.azure_also("RUN seq 1000 > /numbers\nLABEL org.example.title=\"a|b\"");
+    family.commit();
+    family.build(&["--variant", "azure"]).ends(0);
+    let both = push();
+    let second = both.strip_prefix(&first).expect("it is added");
+    assert!(second.contains("What changed in `azure`") && second.contains("/numbers"), "{second}");
+    assert!(second.contains("| `azure` | `sha256:") && second.contains(" | +"), "{second}");
+}

@@ -183,6 +183,16 @@ fn what_keeps_no_referrers_at_all_is_told() {
         let error = attach(&to, subject, "application/x", "gitlab").await.expect_err("nobody would find it");
         assert!(error.to_string().contains("for the image itself"), "{error}");
     });
+    // A page for people, whatever is asked, is no list.
+    let pages = Front::before(&registry.address, |asked, behind| match asked.uri().path().contains("/referrers/") {
+        true => Say::Answer(crate::front::page(200)),
+        false => Say::Answer(behind.answer(asked)),
+    });
+    run(async {
+        let to = client(&pages.address);
+        let referrer = attach(&to, subject, "application/x", "page").await.expect("attached by the tag");
+        assert!(to.shows(subject, &referrer).await.expect("asked"));
+    });
     // One that answers with empty lists: the tag is written, and nobody looks at it.
     let empty = Referrers::before(&registry.address, Habits { lists: false, ..Habits::default() });
     run(async {
