@@ -35,12 +35,27 @@ pub(super) async fn run(session: &Session, args: &Publish) -> Result<(), Failure
 /// The result: what was built, what was tried, what was published.
 #[derive(Serialize)]
 struct Done {
-    /// How long each took, in seconds.
-    times: BTreeMap<&'static str, f64>,
-    /// What came of the checks; none where nothing had to be tried.
-    smoke: Option<Report>,
     #[serde(flatten)]
     pushed: Pushed,
+    times: Times,
+    /// What came of the checks; none where nothing had to be tried.
+    smoke: Option<Report>,
+}
+
+/// How long each part took, in seconds; none of what was not necessary.
+#[derive(Default, Serialize)]
+struct Times {
+    build: Option<f64>,
+    smoke: Option<f64>,
+    push: f64,
+}
+
+impl std::fmt::Display for Times {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts = [("build", self.build), ("smoke", self.smoke), ("push", Some(self.push))];
+        let parts = parts.iter().filter_map(|(what, seconds)| Some(format!("{what} {:.1} s", (*seconds)?)));
+        writeln!(f, "of these: {}", parts.collect::<Vec<_>>().join(", "))
+    }
 }
 
 async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
@@ -69,7 +84,7 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
     if args.dry_run {
         return preview(session, &plan, &schedule, &first);
     }
-    let mut times = BTreeMap::new();
+    let mut times = Times::default();
     let (release, smoke) = match anew(&first).is_empty() {
         // All of it is published as it is, and was tried when it was published.
         true => (first, None),
@@ -77,13 +92,13 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
             let building = Instant::now();
             let options = build::Options { jobs: args.jobs.into(), no_cache: false, wait: true };
             build::build(session, &prepared, &plan, engine.get().await?.clone(), &options).await?;
-            times.insert("build", building.elapsed().as_secs_f64());
+            times.build = Some(building.elapsed().as_secs_f64());
             let trying = Instant::now();
             let (release, report) = ask.tried(&mut delivering).await.map_err(|error| match error {
                 Trouble::Publish(error) => failed(error, &delivering),
                 Trouble::Other(failure) => failure,
             })?;
-            times.insert("smoke", trying.elapsed().as_secs_f64());
+            times.smoke = Some(trying.elapsed().as_secs_f64());
             (release, Some(report))
         }
     };
@@ -91,12 +106,11 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
     let pushing = Instant::now();
     let pushed = interrupt.or(delivering.carry_out(&release, &indexes)).await.ok_or_else(interrupted)?;
     let pushed = pushed.map_err(|error| failed(error, &delivering))?;
-    times.insert("push", pushing.elapsed().as_secs_f64());
+    times.push = pushing.elapsed().as_secs_f64();
     let pushed = Pushed { seconds: started.elapsed().as_secs_f64(), ..pushed };
     delivering.finish(&pushed).await;
-    let mut text = summary::text(&pushed);
-    text += &times.iter().map(|(what, seconds)| format!("{what} {seconds:.1} s\n")).collect::<String>();
-    session.console.result(&Done { times, smoke, pushed }, &text);
+    let text = format!("{}{times}", summary::text(&pushed));
+    session.console.result(&Done { pushed, times, smoke }, &text);
     Ok(())
 }
 
