@@ -9,6 +9,7 @@ use tokio::io::AsyncReadExt as _;
 use super::destinations::{self, Target};
 use super::release::OnceEngine;
 use super::session::Session;
+use crate::engine::EngineError;
 use crate::event::{Event, Events};
 use crate::failure::{Exit, Failure};
 use crate::family::{Family, Published, closest};
@@ -163,8 +164,15 @@ impl Finder {
             }
             Err(failure) => return Err(failure),
         };
-        // What is no name at all is refused instead of not found.
-        let found = engine.inspect(text).await.unwrap_or_default();
+        let found = match engine.inspect(text).await {
+            Ok(found) => found,
+            // What is no name at all is refused instead of not found.
+            Err(EngineError::Refused { status: 400, .. }) => None,
+            Err(error) => {
+                looked.push(error.to_string());
+                return Ok(None);
+            }
+        };
         let Some(found) = found else {
             looked.push(format!("the engine `{}` has no image of this name or id", engine.endpoint()));
             return Ok(None);
