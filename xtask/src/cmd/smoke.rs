@@ -24,7 +24,7 @@ use crate::smoke::{self, Outcome, Promise, Record, Report, Room, Subject, Tried}
 use crate::store::Want;
 
 /// How long a destination may take to tell what is published.
-const LOOK_UP: Duration = Duration::from_secs(15);
+const LOOK_UP: Duration = Duration::from_secs(8);
 
 pub(super) async fn run(session: &Session, args: &cli::Smoke) -> Result<(), Failure> {
     let prepared = Prepared::gather(session, &args.inputs, Locking::InMemory).await?;
