@@ -1,5 +1,6 @@
 //! The tar of a layer, read once from its begin to its end.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,10 @@ const PIECE: usize = 256 << 10;
 const LARGEST_EVIDENCE: u64 = 32 << 20;
 /// Of larger binaries the crates are not looked for: that takes the whole of one in memory.
 const LARGEST_ELF: u64 = 16 << 20;
+/// What comes before an entry is kept in memory: names, extended attributes. A path has 4 kB at most, an attribute 64 kB.
+const LARGEST_HEADERS: u64 = 4 << 20;
+/// A sparse file may claim any size with hardly a byte of it in the tar.
+const LARGEST_SPARSE: u64 = 64 << 30;
 /// How much of a file tells whether it is text (as git does it).
 const TELLING: usize = 8000;
 
@@ -25,17 +30,24 @@ const TELLING: usize = 8000;
 /// # Errors
 /// It cannot be read, is no tar, or is another layer.
 pub fn read_layer(reader: impl Read, diff_id: Digest) -> io::Result<Layer> {
-    let mut archive =
-        tar::Archive::new(Hashing { from: BufReader::with_capacity(PIECE, reader), sha256: Sha256::new(), bytes: 0 });
+    let from = BufReader::with_capacity(PIECE, reader);
+    let left = Cell::new(LARGEST_HEADERS);
+    let mut archive = tar::Archive::new(Hashing { from, sha256: Sha256::new(), bytes: 0, left: &left });
     let mut reading = Reading::default();
     for entry in archive.entries()? {
-        reading.entry(&mut entry?)?;
+        let mut entry = entry?;
+        left.set(u64::MAX);
+        reading.entry(&mut entry)?;
+        // What nobody wanted is not counted as headers of the next one.
+        io::copy(&mut entry, &mut io::sink())?;
+        left.set(LARGEST_HEADERS);
     }
+    left.set(u64::MAX);
     let mut hashing = archive.into_inner();
     io::copy(&mut hashing, &mut io::sink())?;
     let found = Digest::from_hasher(hashing.sha256);
     if found != diff_id {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("its digest is {found}")));
+        return Err(invalid(&format!("its digest is {found}")));
     }
     Ok(reading.finish(diff_id, hashing.bytes))
 }
@@ -72,15 +84,19 @@ pub fn read_layers(shelf: &Shelf, wanted: Vec<(Digest, Open)>) -> Result<Vec<Arc
     order.iter().map(kept).collect()
 }
 
-struct Hashing<R> {
+struct Hashing<'a, R> {
     from: R,
     sha256: Sha256,
     bytes: u64,
+    /// So much may still be read.
+    left: &'a Cell<u64>,
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for Hashing<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.from.read(buffer)?;
+        let left = self.left.get().checked_sub(read as u64);
+        self.left.set(left.ok_or_else(|| invalid("the headers of an entry are larger than any path or attribute"))?);
         self.sha256.update(buffer.get(..read).unwrap_or_default());
         self.bytes += read as u64;
         Ok(read)
@@ -132,6 +148,9 @@ impl Reading {
         // Fields may be empty.
         let (mode, uid, gid) = (header.mode().unwrap_or_default() & 0o7777, number(header.uid()), number(header.gid()));
         let bytes = if kind == EntryKind::File { entry.size() } else { 0 };
+        if header.entry_type() == EntryType::GNUSparse && bytes > LARGEST_SPARSE {
+            return Err(invalid(&format!("`{path}` claims to be a sparse file of {bytes} bytes")));
+        }
         if let Some(what) = forbidden::forbidden(&path, kind, bytes) {
             self.findings.push(Finding { path: path.clone(), what: what.to_owned() });
         }
@@ -260,6 +279,10 @@ impl Reading {
             }
         }
     }
+}
+
+fn invalid(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 /// The folder of the collection that a file belongs to.
