@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Setting, SettingKind};
+use crate::contents;
 use crate::oci::ImageConfig;
 
 /// What stands in the place of a value that is not shown.
@@ -64,7 +65,8 @@ pub(super) fn is_secret(name: &str) -> bool {
         || words.iter().any(|word| ["key", "pat", "pwd", "pass", "auth"].contains(word))
 }
 
-/// A text without the values of what may be secrets: `NAME=value`, `--name=value`, `--name value`, `https://user:password@host`.
+/// A text without the values of what may be secrets: `NAME=value`, `--name=value`, `--name value`, `https://user:password@host`,
+/// `Bearer value`, and what tells by its form that it is one.
 pub(super) fn masked(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut hide_next = false;
@@ -73,14 +75,14 @@ pub(super) fn masked(text: &str) -> String {
         let bare = word.trim_start_matches(['"', '\'', '[', '{', '(']);
         let hide = std::mem::take(&mut hide_next) && !bare.is_empty() && !bare.starts_with('-');
         match bare.split_once('=') {
-            _ if hide => masked.push_str(HIDDEN),
+            _ if hide || !contents::secrets_in(word.as_bytes()).is_empty() => masked.push_str(HIDDEN),
             Some((name, value)) if !value.is_empty() && is_secret(name) => {
                 masked.push_str(word.split_once('=').map_or("", |(before, _)| before));
                 masked.push('=');
                 masked.push_str(HIDDEN);
             }
             _ => {
-                hide_next = bare.starts_with("--") && is_secret(bare);
+                hide_next = (bare.starts_with("--") && is_secret(bare)) || bare.eq_ignore_ascii_case("bearer");
                 masked.push_str(&without_login(word));
             }
         }
@@ -89,12 +91,12 @@ pub(super) fn masked(text: &str) -> String {
     masked
 }
 
-/// An address without user and password.
+/// An address without user and password. (What stands alone before the `@` of a web address is a token.)
 fn without_login(word: &str) -> String {
     let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
     let authority = rest.split('/').next().unwrap_or(rest);
     match authority.rsplit_once('@') {
-        Some((login, _)) if login.contains(':') => {
+        Some((login, _)) if login.contains(':') || scheme.ends_with("http") || scheme.ends_with("https") => {
             format!("{scheme}://{HIDDEN}{}", rest.strip_prefix(login).unwrap_or_default())
         }
         _ => word.to_owned(),
@@ -138,12 +140,18 @@ mod tests {
 
     #[test]
     fn what_is_masked_in_instructions_and_command_lines() {
+        let token = format!("ghp_{}", "x7Kq2Rm9Tz4Wn8Vb3Yc6Lf1Pj5Hd0Gs2Ae4B");
         for (text, shown) in [
             ("RUN |2 NPM_TOKEN=abc DATE=2026 /bin/sh -c x", "RUN |2 NPM_TOKEN=… DATE=2026 /bin/sh -c x"),
             (r#"["run","--token=abc","--verbose"]"#, r#"["run","--token=…,"--verbose"]"#),
             (r#"["run","--token","abc","-v"]"#, r#"["run","--token",…,"-v"]"#),
             ("curl https://me:pw@host/a b", "curl https://…@host/a b"),
             ("curl https://host/a@b", "curl https://host/a@b"),
+            ("git clone https://abc@host/a.git", "git clone https://…@host/a.git"),
+            ("git clone ssh://git@host/a.git", "git clone ssh://git@host/a.git"),
+            ("curl -H \"Authorization: Bearer abc\" -O", "curl -H \"Authorization: Bearer … -O"),
+            (&format!("RUN login {token} && x"), "RUN login … && x"),
+            (&format!("note={token}"), "…"),
             ("COPY rootfs/ / # buildkit", "COPY rootfs/ / # buildkit"),
         ] {
             assert_eq!(masked(text), shown);
