@@ -123,7 +123,8 @@ struct Layer {
 /// What a manifest says of its image; none: an index, or an image of somebody else's.
 fn says(manifest: &[u8]) -> Option<Says> {
     let Manifest { mut annotations, layers } = serde_json::from_slice(manifest).ok()?;
-    let packed = layers.iter().map(|layer| layer.size).sum();
+    // What a registry says may be any number.
+    let packed = layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add);
     Some(Says { version: annotations.remove(VERSION)?, revision: annotations.remove(plan::REVISION), packed })
 }
 
@@ -163,6 +164,10 @@ mod tests {
             (image.to_owned(), says_of("2026.11.20", Some("3f2c1ab"))),
             (image.replace("image.revision", "image.other"), says_of("2026.11.20", None)),
             (image.replace("image.version", "image.other"), None),
+            (
+                image.replace(":5}", ":18446744073709551615}"),
+                Some(Says { packed: u64::MAX, ..says_of("2026.11.20", Some("3f2c1ab")).expect("said") }),
+            ),
             (r#"{"manifests":[]}"#.to_owned(), None),
             ("torn".to_owned(), None),
         ] {

@@ -8,6 +8,9 @@ use super::{Package, PackageKind, Says, System};
 const STATUS: &str = "var/lib/dpkg/status";
 const STATUS_FOLDER: &str = "var/lib/dpkg/status.d/";
 
+/// No package is larger (1 TiB), whatever it says: sums of all are still a number.
+const LARGEST: u64 = 1 << 40;
+
 /// The file that names the distribution; the one in `etc` is a link to it.
 const RELEASE: &str = "usr/lib/os-release";
 
@@ -101,7 +104,11 @@ fn package(fields: Vec<(&str, &str)>) -> Option<Package> {
         version: version.to_owned(),
         architecture: field("Architecture").map(str::to_owned),
         place: None,
-        bytes: field("Installed-Size").and_then(|size| size.parse::<u64>().ok()).unwrap_or_default().saturating_mul(1024),
+        bytes: field("Installed-Size")
+            .and_then(|size| size.parse::<u64>().ok())
+            .unwrap_or_default()
+            .saturating_mul(1024)
+            .min(LARGEST),
         license: None,
         source,
         origin: None,

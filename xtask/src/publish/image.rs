@@ -18,7 +18,17 @@ pub struct Descriptor {
     /// Its bytes' digest.
     pub digest: Digest,
     /// Its bytes.
+    #[serde(deserialize_with = "possible")]
     pub size: u64,
+}
+
+/// No blob is larger (64 TiB): the sizes of as many as a manifest can name are still a number.
+const LARGEST_BLOB: u64 = 1 << 46;
+
+fn possible<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let size = u64::deserialize(from)?;
+    let impossible = || serde::de::Error::custom(format!("no blob has {size} bytes"));
+    if size <= LARGEST_BLOB { Ok(size) } else { Err(impossible()) }
 }
 
 /// An image with its manifest.
@@ -148,4 +158,20 @@ pub(super) fn annotations(labels: &BTreeMap<String, String>) -> BTreeMap<String,
     let is_annotation = |key: &str| key.starts_with("org.opencontainers.image.") || key == plan::INPUT;
     let labels = labels.iter().filter(|(key, value)| is_annotation(key) && !value.is_empty());
     labels.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_no_blob_has_are_refused() {
+        for (size, is_one) in [(0, true), (LARGEST_BLOB, true), (LARGEST_BLOB + 1, false), (u64::MAX, false)] {
+            let layer = serde_json::json!({ "mediaType": media_type::LAYER_ZSTD, "digest": Digest::of(""), "size": size });
+            let config = serde_json::json!({ "mediaType": media_type::CONFIG, "digest": Digest::of(""), "size": 1 });
+            let manifest = serde_json::json!({ "config": config, "layers": [layer.clone(), layer] }).to_string();
+            let read = Head::read(manifest.as_bytes());
+            assert_eq!(read.and_then(|head| head.size()), is_one.then_some(2 * size.min(LARGEST_BLOB) + 1), "{size}");
+        }
+    }
 }
