@@ -51,7 +51,7 @@ fn image(f: &mut fmt::Formatter<'_>, image: &Tried) -> fmt::Result {
 }
 
 fn line(f: &mut fmt::Formatter<'_>, check: &Check, width: usize) -> fmt::Result {
-    writeln!(f, "  {:<7}  {:<width$}  {}", check.outcome, check.name, check.message)?;
+    writeln!(f, "  {:<7}  {:<width$}  {}", check.outcome, check.name, harmless(&check.message))?;
     if !matches!(check.outcome, Outcome::Failed | Outcome::Warned) {
         return Ok(());
     }
@@ -64,7 +64,7 @@ fn line(f: &mut fmt::Formatter<'_>, check: &Check, width: usize) -> fmt::Result 
             _ => lines.get(..lines.len() - hidden),
         };
         for line in shown.unwrap_or_default() {
-            writeln!(f, "           | {line}")?;
+            writeln!(f, "           | {}", harmless(line))?;
         }
         if hidden > 0 {
             writeln!(f, "           | ({hidden} more lines: --format json)")?;
@@ -74,6 +74,11 @@ fn line(f: &mut fmt::Formatter<'_>, check: &Check, width: usize) -> fmt::Result 
         writeln!(f, "           hint: {hint}")?;
     }
     Ok(())
+}
+
+/// What a container printed, without what would speak to the terminal.
+fn harmless(text: &str) -> String {
+    text.replace(|letter: char| letter.is_control() && !matches!(letter, '\t' | '\n'), "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -89,7 +94,7 @@ mod tests {
         let checks = vec![
             Verdict::passed("aws-cli/2.23").of("tool aws", Duration::ZERO),
             Verdict::skipped("not known").of("size", Duration::ZERO),
-            Verdict::failed("ends with 1").hint("do this").detail("one\ntwo\n").of("ssh: stops", Duration::ZERO),
+            Verdict::failed("ends with 1").hint("do this").detail("one\n\u{1b}[2Jtwo\n").of("ssh: stops", Duration::ZERO),
             Verdict::warned("2 updates")
                 .detail((0..20).map(|line| format!("{line}\n")).collect::<String>())
                 .of("updates", Duration::ZERO),
@@ -108,7 +113,7 @@ mod tests {
         let numbers: String = (0..15).map(|line| format!("           | {line}\n")).collect();
         let expected = format!(
             "aws  epic:aws  e3b0c44298fc\n  ok       tool aws    aws-cli/2.23\n  skipped  size        not known\n  \
-             FAILED   ssh: stops  ends with 1\n           | one\n           | two\n           hint: do this\n  \
+             FAILED   ssh: stops  ends with 1\n           | one\n           | \u{fffd}[2Jtwo\n           hint: do this\n  \
              warning  updates     2 updates\n{numbers}           | (5 more lines: --format json)\n  \
              1 ok, 1 FAILED, 1 warning, 1 skipped in 12.0 s\n\nazure  epic:azure  e3b0c44298fc\n  \
              tried before, at 2026-11-21T00:00:00Z, by the same checks: --again tries it again\n   in 12.0 s\n\n\
