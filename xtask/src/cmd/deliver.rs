@@ -2,7 +2,7 @@
 //! published.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Session;
 use super::describe::Describing;
@@ -20,6 +20,9 @@ use crate::publish::{
 };
 use crate::smoke::{self, Record};
 use crate::store::{Blobs, Limit};
+
+/// How long it may take to look up what an image was before, for the summary of a workflow's run.
+const WORDS: Duration = Duration::from_secs(30);
 
 /// How it is published.
 #[derive(Debug, Clone, Copy)]
@@ -111,12 +114,16 @@ impl<'a> Delivering<'a> {
                     let checks = failed.map(|check| format!("`{}`", check.name)).collect();
                     refusals.push(Refusal::Failed { image: name, config, at: record.at, checks });
                 }
+                Some(_) => {}
                 None if item.choice == Choice::Built => {
                     let text =
                         format!("`{name}` was not tried on this machine: cargo xtask smoke --variant {}", item.release.variant);
                     self.events.emit(Event::Note { text });
                 }
-                _ => {}
+                None => {
+                    let text = format!("`{}` stays as it was published, {name}: not tried on this machine", item.release.variant);
+                    self.events.emit(Event::Note { text });
+                }
             }
         }
         if refusals.is_empty() { Ok(()) } else { Err(PublishError::Refused { refusals }.into()) }
@@ -168,7 +175,8 @@ impl<'a> Delivering<'a> {
         let mut text = summary::markdown(&self.prepared.family.name, pushed);
         for image in &pushed.published.images {
             let Some(describing) = &self.describing else { continue };
-            if let Some(difference) = describing.changes(image).await {
+            // All of it is published: nobody waits long for words about it.
+            if let Ok(Some(difference)) = tokio::time::timeout(WORDS, describing.changes(image)).await {
                 text += &summary::changes(image, &difference);
             }
         }

@@ -2,7 +2,7 @@
 //! way is known before the build begins; one variant that fails means that nothing of the family is published.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::json;
@@ -21,6 +21,9 @@ use crate::output;
 use crate::plan::{self, Plan, Schedule};
 use crate::publish::{Choice, IndexRelease, PublishError, Release, ReleasePlan};
 use crate::smoke::Report;
+
+/// What passed longer ago is tried again: there may be updates for it by now.
+const RECENT: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) async fn run(session: &Session, args: &Publish) -> Result<(), Failure> {
     let done = publish(session, args).await;
@@ -86,7 +89,7 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
     }
     let mut times = Times::default();
     let (release, smoke) = match anew(&first).is_empty() {
-        // All of it is published as it is, and was tried when it was published.
+        // All of it is published as it is. By `push`, perhaps: what was never tried here is told below.
         true => (first, None),
         false => {
             let building = Instant::now();
@@ -162,7 +165,8 @@ impl Asking<'_> {
         let of = |variant: &Name| self.plan.variants.iter().find(|planned| planned.name == *variant).cloned();
         let variants = anew(&decided).iter().filter_map(of).collect();
         let plan = Plan { variants, ..self.plan.clone() };
-        let options = smoke::Options { destinations: self.args.destinations.clone(), ..smoke::Options::default() };
+        let (within, destinations) = (Some(RECENT), self.args.destinations.clone());
+        let options = smoke::Options { within, destinations, ..smoke::Options::default() };
         let report = smoke::smoke(self.session, self.prepared, &plan, self.engine.get().await?, &options).await?;
         smoke::verdict(&report)
             .map_err(|failure| failure.hint("nothing was published: one variant that fails holds back all"))?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
+use time::OffsetDateTime;
 
 use super::contents::Library;
 use super::prepare::{Locking, Prepared};
@@ -34,6 +35,7 @@ pub(super) async fn run(session: &Session, args: &cli::Smoke) -> Result<(), Fail
         jobs: args.jobs.into(),
         patience: Duration::from_secs(args.patience.into()),
         again: args.again,
+        within: None,
         image: args.image.clone(),
         keep: args.keep,
         destinations: args.destinations.clone(),
@@ -74,6 +76,8 @@ pub(super) struct Options {
     pub(super) patience: Duration,
     /// Also those that were tried by the same checks.
     pub(super) again: bool,
+    /// Also those of which that was longer ago.
+    pub(super) within: Option<Duration>,
     /// An image that stands in for the one variant of the plan.
     pub(super) image: Option<String>,
     /// Leave what was started.
@@ -84,7 +88,15 @@ pub(super) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { jobs: 2, patience: Duration::from_secs(90), again: false, image: None, keep: false, destinations: Vec::new() }
+        Self {
+            jobs: 2,
+            patience: Duration::from_secs(90),
+            again: false,
+            within: None,
+            image: None,
+            keep: false,
+            destinations: Vec::new(),
+        }
     }
 }
 
@@ -114,7 +126,7 @@ pub(super) async fn smoke(
     let order: Vec<Name> = candidates.iter().map(|candidate| candidate.variant.name.clone()).collect();
     let asks = options.image.is_none() && !options.again;
     let passed = |digest: Digest, promise: &Promise| match asks {
-        true => passed(&places, digest, promise, &events),
+        true => passed(&places, digest, promise, options.within, &events),
         false => Ok(None),
     };
     let (mut images, mut left) = (Vec::new(), Vec::new());
@@ -164,9 +176,16 @@ pub(super) async fn smoke(
 }
 
 /// The image as it was found when it passed the same checks before.
-fn passed(places: &Places, digest: Digest, promise: &Promise, events: &Events) -> Result<Option<Tried>, Failure> {
+fn passed(
+    places: &Places,
+    digest: Digest,
+    promise: &Promise,
+    within: Option<Duration>,
+    events: &Events,
+) -> Result<Option<Tried>, Failure> {
     let record = Record::read(places, digest)?;
     let record = record.filter(|record| record.passed() && record.checks == promise.digest());
+    let record = record.filter(|record| within.is_none_or(|age| record.is_recent(age, OffsetDateTime::now_utc())));
     if let Some(record) = &record {
         let text = format!("`{}` passed the same checks at {}: not tried again (--again does)", record.image, record.at);
         events.emit(Event::Note { text });

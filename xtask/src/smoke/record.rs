@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -78,6 +79,12 @@ impl Record {
         matches!(self.outcome, Outcome::Passed | Outcome::Warned)
     }
 
+    /// Whether it was tried so shortly before `now`. (What Debian has newer, and what is published, changes meanwhile.)
+    pub fn is_recent(&self, age: Duration, now: OffsetDateTime) -> bool {
+        let ago = OffsetDateTime::parse(&self.at, &Rfc3339).ok().and_then(|at| Duration::try_from(now - at).ok());
+        ago.is_some_and(|ago| ago <= age)
+    }
+
     fn path(places: &Places, config_digest: Digest) -> PathBuf {
         let name = config_digest.to_string().replace(':', "-");
         places.state_path().join("smoke").join(format!("{name}.json"))
@@ -134,7 +141,7 @@ mod tests {
             config_digest: digest,
             outcome: Outcome::Warned,
             remembered: None,
-            checks: vec![Verdict::warned("1 update").hint("build").of("pending updates", std::time::Duration::from_millis(1500))],
+            checks: vec![Verdict::warned("1 update").hint("build").of("pending updates", Duration::from_millis(1500))],
             seconds: 2.5,
         };
         let record = Record::new(&tried, Digest::of("checks"));
@@ -143,6 +150,10 @@ mod tests {
         let read = Record::read(&places, digest).expect("read").expect("there");
         assert_eq!(read, record);
         assert!(read.passed());
+        let hour = Duration::from_secs(3600);
+        let at = OffsetDateTime::parse(&read.at, &Rfc3339).expect("a time");
+        assert!(read.is_recent(hour, at) && read.is_recent(hour, at + hour));
+        assert!(!read.is_recent(hour, at + hour + hour) && !read.is_recent(hour, at - hour));
         assert_eq!(Record::read(&places, Digest::of("another")).expect("nothing"), None);
         let again = read.tried();
         assert_eq!((again.remembered.is_some(), again.checks), (true, tried.checks));
