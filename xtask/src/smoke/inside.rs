@@ -22,7 +22,7 @@ pub(super) async fn ask(room: &Room, subject: &Subject) -> Vec<Check> {
         ..room.container(&subject.reference, &subject.promise.variant, "inside")
     };
     let name = request.name.clone();
-    let error = room.engine().run(request).await.err().map(|error| format!("no container to ask in: {error}"));
+    let error = room.run(request).await.err().map(|error| format!("no container to ask in: {error}"));
     let places = Semaphore::new(AT_ONCE);
     let asking = inquiries(&subject.promise).into_iter().map(|inquiry| {
         let asked = Asked { engine: room.engine(), container: &name, error: error.as_deref(), places: &places };

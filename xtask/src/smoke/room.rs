@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio_util::task::TaskTracker;
+
 use crate::engine::{ContainerRequest, Engine, EngineError};
 use crate::family::Name;
 use crate::plan;
@@ -13,6 +15,8 @@ pub const RUN: &str = "gantry.smoke";
 /// interruption.
 const LOOKS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long an engine may take for what it was asked to make just before an interruption.
+const UNDER_WAY: Duration = Duration::from_secs(30);
 
 /// A network, and names that nobody else has.
 #[derive(Debug, Clone)]
@@ -21,6 +25,8 @@ pub struct Room {
     family: Name,
     run: String,
     keep: bool,
+    /// What is being made. It is made to its end, whatever becomes of who asked: only then it can be taken away.
+    making: TaskTracker,
 }
 
 impl Room {
@@ -29,7 +35,7 @@ impl Room {
     /// # Errors
     /// The system has no random bytes.
     pub fn new(engine: Engine, family: Name, keep: bool) -> Result<Self, EngineError> {
-        Ok(Self { engine, family, run: random(4)?, keep })
+        Ok(Self { engine, family, run: random(4)?, keep, making: TaskTracker::new() })
     }
 
     /// The engine.
@@ -53,7 +59,28 @@ impl Room {
     /// # Errors
     /// The engine does not make it.
     pub async fn open(&self) -> Result<(), EngineError> {
-        self.engine.create_network(&self.name(), &self.labels()).await
+        let (engine, name, labels) = (self.engine.clone(), self.name(), self.labels());
+        self.make(async move { engine.create_network(&name, &labels).await }).await
+    }
+
+    /// Starts a container of this room.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub(super) async fn run(&self, request: ContainerRequest) -> Result<String, EngineError> {
+        let engine = self.engine.clone();
+        self.make(async move { engine.run(request).await }).await
+    }
+
+    async fn make<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let broke = |error: tokio::task::JoinError| EngineError::Protocol {
+            what: "make something for a smoke test".to_owned(),
+            why: error.to_string(),
+        };
+        self.making.spawn(work).await.map_err(broke)?
     }
 
     /// A container of `image` in this room, to be completed; `what` is part of its name.
@@ -84,6 +111,9 @@ impl Room {
         if self.keep {
             return Ok(());
         }
+        self.making.close();
+        // What takes longer than that is found below, or by `clean`.
+        tokio::time::timeout(UNDER_WAY, self.making.wait()).await.ok();
         let label = format!("{RUN}={}", self.run);
         let mut empty = 0;
         let mut kept = Ok(());

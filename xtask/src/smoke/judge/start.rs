@@ -152,9 +152,12 @@ pub fn lacks_runner(log: &str) -> Verdict {
 /// Programs that have the password where others can read it, one a line.
 pub fn leaks(output: &CommandOutput) -> Verdict {
     let found: Vec<&str> = output.stdout.lines().filter(|line| !line.trim().is_empty()).collect();
-    match found.is_empty() {
-        true => Verdict::passed("in no environment, in no command line"),
-        false => Verdict::failed(format!("the password is in the environment or command line of `{}`", found.join("`, `"))),
+    if !found.is_empty() {
+        Verdict::failed(format!("the password is in the environment or command line of `{}`", found.join("`, `")))
+    } else if !output.success() {
+        Verdict::failed(format!("could not be looked for: {}", first_line(&output.text())))
+    } else {
+        Verdict::passed("in no environment, in no command line")
     }
 }
 
@@ -286,6 +289,7 @@ mod tests {
         }
         same(&leaks(&output(0, "", "")), Passed, "in no environment, in no command line");
         same(&leaks(&output(0, "node x\n", "")), Failed, "the password is in the environment or command line of `node x`");
+        same(&leaks(&output(124, "", "it did not end")), Failed, "could not be looked for: it did not end");
         same(&lacks_runner("a\ngantry: no GitHub runner in x"), Passed, "says so and goes on: gantry: no GitHub runner in x");
         same(&lacks_runner("a"), Failed, "asked for a runner, it does not say that it has none");
         same(&zombies(&output(0, "\n", "")), Passed, "none: what is orphaned is waited for");
