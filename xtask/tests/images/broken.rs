@@ -135,6 +135,16 @@ fn cases() -> Vec<Case> {
             ],
         ),
         case(
+            "password in the environment of a process",
+            "aws-web",
+            &wrapped("/bin/sh", "env \"COPY=$VSCODE_WEB_TOKEN\" sleep 1000000 &\nexec entrypoint.real \"$@\""),
+            &[
+                ("web: password in no process", "in the environment or command line of `sleep 1000000"),
+                ("web + ssh: password in no process", "in the environment or command line of `sleep 1000000"),
+                ("restricted: password in no process", "in the environment or command line of `sleep 1000000"),
+            ],
+        ),
+        case(
             "ignores SIGTERM",
             "aws",
             &wrapped("/bin/sh", "entrypoint.real \"$@\"\nexit $?"),
