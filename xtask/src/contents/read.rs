@@ -314,3 +314,48 @@ fn normal(path: &[u8]) -> String {
 fn number(id: io::Result<u64>) -> u32 {
     u32::try_from(id.unwrap_or_default()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tar_that_claims_anything_takes_neither_memory_nor_time() {
+        let refused =
+            |bytes: &[u8]| read_layer(bytes, Digest::of(bytes)).map(|layer| layer.entries.len()).unwrap_err().to_string();
+        let header = |kind: EntryType, size: u64| {
+            let mut header = tar::Header::new_gnu();
+            header.set_path("name").unwrap();
+            header.set_entry_type(kind);
+            header.set_size(size);
+            header
+        };
+        let one = |mut header: tar::Header, content: &[u8]| {
+            header.set_cksum();
+            [header.as_bytes(), content].concat()
+        };
+        let rest = [one(header(EntryType::Regular, 0), b""), vec![0; 1024]].concat();
+        for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+            let long = vec![b'a'; 8 << 20];
+            let bytes = [one(header(kind, long.len() as u64), &long), rest.clone()].concat();
+            assert!(refused(&bytes).contains("larger than any path"), "{kind:?}: {}", refused(&bytes));
+        }
+        // What is no header may be of any size, wanted or not.
+        let file = vec![0; 8 << 20];
+        for kind in [EntryType::Regular, EntryType::Directory, EntryType::XGlobalHeader] {
+            let bytes = [one(header(kind, file.len() as u64), &file), rest.clone()].concat();
+            assert!(read_layer(bytes.as_slice(), Digest::of(&bytes)).is_ok(), "{kind:?}");
+        }
+        let mut sparse = header(EntryType::GNUSparse, 0);
+        let gnu = sparse.as_gnu_mut().unwrap();
+        gnu.set_real_size(1 << 60);
+        gnu.sparse[0].set_offset(1 << 60);
+        gnu.sparse[0].set_length(0);
+        let bytes = [one(sparse, b""), rest].concat();
+        assert!(
+            refused(&bytes).contains("`name` claims to be a sparse file of 1152921504606846976 bytes"),
+            "{}",
+            refused(&bytes)
+        );
+    }
+}
