@@ -351,7 +351,10 @@ fn leaks(password: &str) -> String {
 }
 
 /// Makes orphans that end, gives PID 1 time to wait for them, and names those that nobody waited for.
-const ORPHANS: &str = "for i in 1 2 3 4 5; do setsid -f sleep 0.2; done; (sleep 0.2 & exec sleep 0); sleep 0.5; \
+const ORPHANS: &str = "for needed in setsid grep sed; do \
+      command -v $needed > /dev/null || { echo there is no $needed; exit 3; }; \
+    done; \
+    for i in 1 2 3 4 5; do setsid -f sleep 0.2; done; (sleep 0.2 & exec sleep 0); sleep 0.5; \
     for i in $(seq 40); do \
       left=$(grep -l '^State:.Z' /proc/[0-9]*/status 2> /dev/null); [ -z \"$left\" ] && exit 0; sleep 0.25; \
     done; \
