@@ -10,6 +10,7 @@ mod forbidden;
 mod node;
 mod python;
 mod read;
+mod secret_names;
 mod secrets;
 mod shelf;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use assemble::{File, Tree, assemble};
 pub use read::{read_layer, read_layers};
+pub(crate) use secret_names::is_secret_name;
 pub(crate) use secrets::in_text as secrets_in;
 pub use shelf::Shelf;
 

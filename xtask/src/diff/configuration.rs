@@ -15,7 +15,7 @@ pub(super) fn compare(before: &ImageConfig, after: &ImageConfig) -> Vec<Setting>
     let all: BTreeSet<_> = one.keys().chain(other.keys()).collect();
     let differs = all.into_iter().filter(|setting| one.get(*setting) != other.get(*setting));
     let shown = |(kind, name): &(SettingKind, Option<String>)| {
-        let hidden = name.as_deref().is_some_and(is_secret);
+        let hidden = name.as_deref().is_some_and(contents::is_secret_name);
         let value = |of: &BTreeMap<_, String>| {
             let value = of.get(&(*kind, name.clone()))?;
             Some(if hidden { HIDDEN.to_owned() } else { masked(value) })
@@ -53,18 +53,6 @@ fn settings(image: &ImageConfig) -> BTreeMap<(SettingKind, Option<String>), Stri
     settings
 }
 
-/// Whether a variable, label or argument of this name may hold a secret.
-pub(super) fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let words: Vec<&str> = name.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    // The path of a file with a secret, and what everybody may know.
-    if words.contains(&"public") || words.last().is_some_and(|word| ["file", "path", "dir", "url"].contains(word)) {
-        return false;
-    }
-    ["token", "secret", "passw", "passphrase", "credential", "apikey", "privatekey"].iter().any(|part| name.contains(part))
-        || words.iter().any(|word| ["key", "pat", "pwd", "pass", "auth"].contains(word))
-}
-
 /// A text without the values of what may be secrets: `NAME=value`, `--name=value`, `--name value`, `https://user:password@host`,
 /// `Bearer value`, and what tells by its form that it is one.
 pub(super) fn masked(text: &str) -> String {
@@ -76,13 +64,13 @@ pub(super) fn masked(text: &str) -> String {
         let hide = std::mem::take(&mut hide_next) && !bare.is_empty() && !bare.starts_with('-');
         match bare.split_once('=') {
             _ if hide || !contents::secrets_in(word.as_bytes()).is_empty() => masked.push_str(HIDDEN),
-            Some((name, value)) if !value.is_empty() && is_secret(name) => {
+            Some((name, value)) if !value.is_empty() && contents::is_secret_name(name) => {
                 masked.push_str(word.split_once('=').map_or("", |(before, _)| before));
                 masked.push('=');
                 masked.push_str(HIDDEN);
             }
             _ => {
-                hide_next = (bare.starts_with("--") && is_secret(bare)) || bare.eq_ignore_ascii_case("bearer");
+                hide_next = (bare.starts_with("--") && contents::is_secret_name(bare)) || bare.eq_ignore_ascii_case("bearer");
                 masked.push_str(&without_login(word));
             }
         }
@@ -106,37 +94,6 @@ fn without_login(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_secrets() {
-        for name in [
-            "GITHUB_TOKEN",
-            "CODER_AGENT_TOKEN",
-            "aws_secret_access_key",
-            "PGPASSWORD",
-            "MYSQL_PWD",
-            "SSH_KEY",
-            "github-pat",
-            "NPM_AUTH",
-            "GITHUB_APP_PRIVATE_KEY",
-            "--password",
-            "X_APIKEY",
-        ] {
-            assert!(is_secret(name), "{name}");
-        }
-        for name in [
-            "PATH",
-            "KEYBOARD",
-            "GITHUB_RUNNER_PAT_FILE",
-            "PUBLIC_KEY",
-            "MONKEY",
-            "org.opencontainers.image.authors",
-            "COMPASS",
-            "TOKEN_URL",
-        ] {
-            assert!(!is_secret(name), "{name}");
-        }
-    }
 
     #[test]
     fn what_is_masked_in_instructions_and_command_lines() {

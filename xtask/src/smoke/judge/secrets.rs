@@ -9,12 +9,14 @@ use crate::contents;
 use crate::oci::ImageConfig;
 use crate::smoke::report::Verdict;
 
-/// A variable that by its name holds a secret, with a value. (`…_FILE` is a path; `$x` is somebody else's value; what stands in
-/// the history with `id=` is a name.)
+/// A variable or an option with a value. (`$x` is somebody else's value, `/x` the place of one.)
 static ASSIGNED: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let name = "([A-Za-z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|PRIVATE_KEY|ACCESS_KEY|API_KEY|_PAT))";
-    Regex::new(&format!(r#"(?:^|[\s|;&"'(]){name}=["']?[^\s"'$]"#)).ok()
+    let name = "((?:--)?[A-Za-z_][A-Za-z0-9_-]*)";
+    Regex::new(&format!(r#"(?:^|[\s|;&"'(]){name}=["']?[^\s"'$/]"#)).ok()
 });
+
+/// An address with a login in it.
+static LOGIN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"https?://[^/\s"'$@]+@"#).ok());
 
 /// Looks for secrets in environment, labels and history. What is found is named, never shown.
 pub fn secrets(config: &ImageConfig) -> Verdict {
@@ -23,8 +25,12 @@ pub fn secrets(config: &ImageConfig) -> Verdict {
         for what in contents::secrets_in(text.as_bytes()) {
             found.insert(format!("{what} in {place}"));
         }
-        for name in ASSIGNED.iter().flat_map(|pattern| pattern.captures_iter(text)).filter_map(|found| found.get(1)) {
-            found.insert(format!("a value of `{}` in {place}", name.as_str()));
+        let names = ASSIGNED.iter().flat_map(|pattern| pattern.captures_iter(text)).filter_map(|found| found.get(1));
+        for name in names.map(|name| name.as_str()).filter(|name| contents::is_secret_name(name)) {
+            found.insert(format!("a value of `{name}` in {place}"));
+        }
+        if LOGIN.as_ref().is_some_and(|pattern| pattern.is_match(text)) {
+            found.insert(format!("a login in an address in {place}"));
         }
     };
     for line in &config.run.env {
@@ -73,6 +79,11 @@ mod tests {
             (config("", &token, ""), Some("GitHub token in the label `note`")),
             (config("", "", "RUN |1 NPM_TOKEN=x /bin/sh -c true"), Some("a value of `NPM_TOKEN` in the history")),
             (config("", "", "ENV DB_PASSWORD=hunter2"), Some("a value of `DB_PASSWORD` in the history")),
+            (config("MYSQL_PWD=x", "", ""), Some("a value of `MYSQL_PWD` in the environment")),
+            (config("", "", "RUN login --password=x"), Some("a value of `--password` in the history")),
+            (config("SSH_KEY=/run/key", "", "RUN --mount=type=secret,id=key,target=/run/key PUBLIC_KEY=x true"), None),
+            (config("", "", "RUN git clone https://abc@host/a.git"), Some("a login in an address in the history")),
+            (config("", "", "RUN git clone https://host/a@b"), None),
         ] {
             let verdict = secrets(&config);
             let message = (verdict.outcome == Outcome::Failed).then_some(verdict.message);
