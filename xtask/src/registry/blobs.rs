@@ -134,6 +134,8 @@ impl Registry {
                 return Err(refused);
             }
             self.transport.wait(&mut attempts, trouble, &what).await?;
+            // Attempts take their time: the token of the next one may end as well.
+            renewed = false;
             // All of it is there, and what takes its time may be the commit.
             if progress.load(Ordering::Relaxed) >= blob.size && self.has_blob(blob.digest).await? {
                 return Ok(());

@@ -1,7 +1,8 @@
 //! GHCR's habits in front of a real `docker-registry`, as the contract "registries" has them. A double: nobody asked
 //! GHCR itself.
 //!
-//! - Tokens of `/token` are opaque and live shortly; it is asked with a token as the password, of any name.
+//! - Tokens of `/token` are opaque and live shortly; it is asked with a token as the password, of any name. No request is
+//!   refused twice for that, however many there are at once: real tokens end by the clock.
 //! - A commit (`PUT` of a blob) is answered by 404 though it is carried out (40 of 51 observed failures), or it is lost
 //!   (11 of 51): here every commit but each fifth, in these proportions.
 //! - 502 and 504 come as HTML pages: here at every eleventh request.
@@ -26,6 +27,8 @@ struct State {
     tokens: usize,
     /// What is left of the last token.
     uses: usize,
+    /// What was refused because its token had ended.
+    refused: BTreeSet<String>,
     /// What happened at least once.
     habits: BTreeSet<&'static str>,
 }
@@ -55,9 +58,11 @@ impl Ghcr {
                 if path == "/token" {
                     return grant(&mut state, asked, &token);
                 }
-                let known = format!("Bearer opaque-{}", state.tokens);
-                if authorization(asked) != known || state.uses == 0 {
-                    if authorization(asked) == known {
+                let newest = format!("Bearer opaque-{}", state.tokens);
+                let ended = authorization(asked) != newest || state.uses == 0;
+                let granted = authorization(asked).starts_with("Bearer opaque-");
+                if !granted || (ended && state.refused.insert(name(asked))) {
+                    if granted {
                         state.habits.insert("token ended");
                     }
                     let realm =
@@ -66,7 +71,7 @@ impl Ghcr {
                     refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_str(&realm).expect("a value"));
                     return Say::Answer(refused);
                 }
-                state.uses -= 1;
+                state.uses = state.uses.saturating_sub(1);
                 if asked.method() == Method::PUT && path.contains("/blobs/uploads/") {
                     state.commits += 1;
                     Some(state.commits % 5)
@@ -95,6 +100,12 @@ impl Ghcr {
     pub fn habits(&self) -> Vec<&'static str> {
         self.state.lock().expect("the state").habits.iter().copied().collect()
     }
+}
+
+/// What is asked for, however often. (A commit is of its blob, whatever session it is in.)
+fn name(asked: &Asked) -> String {
+    let digest = asked.uri().query().and_then(|query| query.split_once("digest=")).map(|(_, digest)| digest);
+    format!("{} {}", asked.method(), digest.unwrap_or(asked.uri().path()))
 }
 
 fn authorization(asked: &Asked) -> &str {

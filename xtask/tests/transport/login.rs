@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Response, header};
 use serde_json::json;
 
 use crate::front::{Asked, Front, Say, Seen, answer, error, page};
-use crate::{TestClock, basic, client_as, run};
+use crate::{TestClock, basic, blob, client_as, progress, run};
 use xtask::registry::{Asking, Credential, Fixed, Identified, Identity, RegistryError};
 use xtask::secret::Secret;
 
@@ -81,6 +81,37 @@ fn a_token_that_is_refused_is_renewed_at_once_by_one_of_all_who_wait() {
     });
     assert_eq!(is(&front, "/token").len(), 2);
     assert!(clock.pauses().is_empty(), "that is no failure");
+}
+
+#[test]
+fn a_token_may_end_in_every_attempt_to_send_a_blob() {
+    let (last, commits) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let front = Front::alone(move |asked| {
+        let host = asked.headers()[header::HOST].to_str().expect("a host");
+        if asked.uri().path() == "/token" {
+            let token = json!({"token": format!("token-{}", last.fetch_add(1, Ordering::Relaxed) + 1)});
+            return Say::Answer(answer(200, "application/json", token.to_string()));
+        }
+        let known = authorization(asked) == format!("Bearer token-{}", last.load(Ordering::Relaxed));
+        let refused = || challenge(&format!("Bearer realm=\"http://{host}/token\",service=\"the service\""));
+        match (asked.method().as_str(), known) {
+            (_, false) => refused(),
+            ("PUT", _) => match commits.fetch_add(1, Ordering::Relaxed) {
+                0 | 2 => refused(),
+                1 => Say::Drop,
+                _ => Say::Answer(answer(201, "text/plain", "")),
+            },
+            ("POST", _) => {
+                let mut begun = answer(202, "text/plain", "");
+                begun.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/v2/team/image/blobs/uploads/1"));
+                Say::Answer(begun)
+            }
+            _ => Say::Answer(error(404, "BLOB_UNKNOWN", "")),
+        }
+    });
+    let client = client_as(&front.address, Fixed(Some(basic("me", "pass"))), &Arc::new(TestClock::default()));
+    run(client.send(&blob("long"), &progress())).expect("it is sent");
+    assert_eq!(is(&front, "/token").len(), 3);
 }
 
 #[test]
