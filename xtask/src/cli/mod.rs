@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use build::{Build, Plan};
 pub use host::{Clean, Doctor, Quickstart, Setup, Test};
 pub use look::{Diff, Sbom};
-pub use publish::{EcrArgs, EcrCommand, EcrInit, Promote, Publish, Push, Verify};
+pub use publish::{EcrArgs, EcrCommand, EcrInit, Promote, Publish, Publishing, Push, Verify};
 pub use report::Report;
 pub use smoke::Smoke;
 

@@ -4,12 +4,9 @@ use clap::{Args, Subcommand};
 
 use super::Inputs;
 
-/// `push`
-#[derive(Debug, Args)]
-pub struct Push {
-    /// What the plan is resolved from: what is pushed is what this plan built
-    #[command(flatten)]
-    pub inputs: Inputs,
+/// How what is built is published: of `push` and `publish`.
+#[derive(Debug, Clone, Args)]
+pub struct Publishing {
     /// Replace the file's destinations: NAME=HOST[:PORT]/REPOSITORY; may be given more than once
     #[arg(long = "destination", value_name = "NAME=REPOSITORY")]
     pub destinations: Vec<String>,
@@ -22,6 +19,17 @@ pub struct Push {
     /// Attach no SBOMs
     #[arg(long)]
     pub no_sbom: bool,
+}
+
+/// `push`
+#[derive(Debug, Args)]
+pub struct Push {
+    /// What the plan is resolved from: what is pushed is what this plan built
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// Where it goes, and how
+    #[command(flatten)]
+    pub to: Publishing,
     /// Print what would be sent and tagged, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -33,18 +41,9 @@ pub struct Publish {
     /// What the plan is resolved from
     #[command(flatten)]
     pub inputs: Inputs,
-    /// Replace the file's destinations: NAME=HOST[:PORT]/REPOSITORY; may be given more than once
-    #[arg(long = "destination", value_name = "NAME=REPOSITORY")]
-    pub destinations: Vec<String>,
-    /// Publish from a dirty tree; tags then say so
-    #[arg(long)]
-    pub allow_dirty: bool,
-    /// Publish what is built here, even where an image of the same input is published (immutable tags stay)
-    #[arg(long)]
-    pub force: bool,
-    /// Attach no SBOMs
-    #[arg(long)]
-    pub no_sbom: bool,
+    /// Where it goes, and how
+    #[command(flatten)]
+    pub to: Publishing,
     /// How many images are built at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: u16,

@@ -63,7 +63,7 @@ impl std::fmt::Display for Times {
 
 async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
     let started = Instant::now();
-    let destinations = Destinations::parse(&args.destinations)?;
+    let destinations = Destinations::parse(&args.to.destinations)?;
     let locking = if args.dry_run { Locking::InMemory } else { Locking::Write };
     let prepared = Prepared::gather(session, &args.inputs, locking).await?;
     let plan = prepared.plan()?;
@@ -73,7 +73,7 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
     let ask = Asking { session, args, prepared: &prepared, plan: &plan, engine: &engine, destinations: &destinations };
     let (wanted, indexes) = ask.wanted().await?;
     preflight::policies(&plan, &wanted)?;
-    let how = How { dry_run: args.dry_run, force: args.force, sbom: !args.no_sbom };
+    let how = How { dry_run: args.dry_run, force: args.to.force, sbom: !args.to.no_sbom };
     let mut delivering = Delivering::open(session, &prepared, &plan, &engine, how).await?;
     let references = wanted.references();
     let failed = |error: PublishError, delivering: &Delivering<'_>| Failure::from(delivering.failed(error, &references));
@@ -155,7 +155,7 @@ impl Asking<'_> {
     /// What is to be published, with what the engine has of it now.
     async fn wanted(&self) -> Result<(ReleasePlan, Vec<IndexRelease>), Failure> {
         let Here { images, .. } = built(self.plan, self.engine).await?;
-        release(self.prepared, self.plan, &images, self.destinations, self.args.allow_dirty)
+        release(self.prepared, self.plan, &images, self.destinations, self.args.to.allow_dirty)
     }
 
     /// Tries what is built and not published, and decides about what passed.
@@ -165,7 +165,7 @@ impl Asking<'_> {
         let of = |variant: &Name| self.plan.variants.iter().find(|planned| planned.name == *variant).cloned();
         let variants = anew(&decided).iter().filter_map(of).collect();
         let plan = Plan { variants, ..self.plan.clone() };
-        let (within, destinations) = (Some(RECENT), self.args.destinations.clone());
+        let (within, destinations) = (Some(RECENT), self.args.to.destinations.clone());
         let options = smoke::Options { within, destinations, ..smoke::Options::default() };
         let report = smoke::smoke(self.session, self.prepared, &plan, self.engine.get().await?, &options).await?;
         smoke::verdict(&report)

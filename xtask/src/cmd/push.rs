@@ -10,13 +10,13 @@ use crate::plan::Plan;
 use crate::publish::PublishError;
 
 pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
-    let destinations = Destinations::parse(&args.destinations)?;
+    let destinations = Destinations::parse(&args.to.destinations)?;
     let prepared = Prepared::gather(session, &args.inputs, Locking::InMemory).await?;
     let plan = prepared.plan()?;
     let engine = OnceEngine::default();
     let built = built(&plan, &engine).await?;
-    let (wanted, indexes) = release(&prepared, &plan, &built.images, &destinations, args.allow_dirty)?;
-    let how = How { dry_run: args.dry_run, force: args.force, sbom: !args.no_sbom };
+    let (wanted, indexes) = release(&prepared, &plan, &built.images, &destinations, args.to.allow_dirty)?;
+    let how = How { dry_run: args.dry_run, force: args.to.force, sbom: !args.to.no_sbom };
     let mut delivering = Delivering::open(session, &prepared, &plan, &engine, how).await?;
     let interrupt = session.interrupt()?;
     session.interruptible(ecr::preflight(&wanted, &prepared.family, &session.console.events())).await?;

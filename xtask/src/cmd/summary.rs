@@ -11,7 +11,7 @@ use super::session::variable;
 use crate::diff::Difference;
 use crate::event::{Event, Events};
 use crate::family::Name;
-use crate::output;
+use crate::output::{self, diff::code};
 use crate::publish::{Attached, AttachmentState, Choice, Published, PublishedImage, PublishedIndex, PublishedTag, TagState};
 
 /// The file that a workflow's run shows to people, where there is one (GitHub Actions, "Adding a job summary").
@@ -125,11 +125,6 @@ fn cell(text: &str) -> String {
         }
     }
     escaped
-}
-
-/// As code in a cell; what has a backtick or a bar in it is no code.
-fn code(text: &str) -> String {
-    if text.contains(['`', '|', '\n', '\r']) { cell(text) } else { format!("`{text}`") }
 }
 
 /// For the summary of a workflow's run.
@@ -281,6 +276,6 @@ mod tests {
         assert!(text.contains(&row), "{text}");
         assert!(text.contains("| o\\|ne &lt;b&gt; (`ghcr.io/team/image`) | 2 (1.2 kB) | 9 (2.00 GB) |"), "{text}");
         assert_eq!(cell("a\nb|c`d"), "a b\\|c\\`d");
-        assert_eq!((code("a`b"), code("a b")), ("a\\`b".to_owned(), "`a b`".to_owned()));
+        assert_eq!((code("a`b"), code("a b")), ("``a`b``".to_owned(), "`a b`".to_owned()));
     }
 }

@@ -117,6 +117,21 @@ pub enum Change {
     Moved,
 }
 
+impl Change {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Upgraded => "upgraded",
+            Self::Downgraded => "downgraded",
+            Self::Replaced => "replaced",
+            Self::Rebuilt => "rebuilt",
+            Self::Moved => "moved",
+        }
+    }
+}
+
 /// A package that is not the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -173,6 +188,24 @@ pub enum SettingKind {
     Environment,
     /// A label.
     Label,
+}
+
+impl SettingKind {
+    /// As a person calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Platform => "platform",
+            Self::User => "user",
+            Self::WorkingDir => "working folder",
+            Self::Entrypoint => "entrypoint",
+            Self::Command => "command",
+            Self::Port => "port",
+            Self::Volume => "volume",
+            Self::HealthCheck => "health check",
+            Self::Environment => "variable",
+            Self::Label => "label",
+        }
+    }
 }
 
 /// A setting that is not the same.

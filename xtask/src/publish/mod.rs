@@ -7,6 +7,7 @@
 mod attach;
 mod decide;
 mod execute;
+mod fetch;
 mod image;
 mod index;
 mod ledger;

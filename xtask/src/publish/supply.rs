@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OnceCell};
 
+use super::fetch::fetch;
 use super::image::{Descriptor, Image};
-use super::survey::READS;
 use super::upload::UploadError;
 use super::{Registries, Survey};
 use crate::event::{Event, Events};
@@ -79,27 +79,14 @@ impl<'a> Supply<'a> {
     }
 
     async fn fetch_once(&self, wanted: &Descriptor) -> Result<(), UploadError> {
-        let mut last = None;
-        for repository in self.holders.get(&wanted.digest).into_iter().flatten() {
-            let Some(registry) = self.registries.get(repository) else { continue };
-            let text = format!("fetching {} from {}", wanted.digest.short(12), repository.registry());
-            self.events.emit(Event::Note { text });
-            for _ in 0..READS {
-                match registry.read_blob(wanted.digest).await {
-                    Ok(Some(bytes)) => match self.blobs.take_in(wanted.digest, wanted.size, bytes).await {
-                        Ok(()) => return Ok(()),
-                        // On the way: another reading may be whole.
-                        Err(error @ (StoreError::Mismatch { .. } | StoreError::Download { .. })) => last = Some(error.into()),
-                        Err(error) => return Err(error.into()),
-                    },
-                    Ok(None) => break,
-                    Err(error) => {
-                        last = Some(error.into());
-                        break;
-                    }
-                }
-            }
+        let holders = self.holders.get(&wanted.digest).into_iter().flatten();
+        let registries = holders.filter_map(|repository| self.registries.get(repository)).inspect(|registry| {
+            let from = registry.repository().registry();
+            self.events.emit(Event::Note { text: format!("fetching {} from {from}", wanted.digest.short(12)) });
+        });
+        match fetch(registries, self.blobs, wanted.digest, wanted.size).await? {
+            true => Ok(()),
+            false => Err(UploadError::Nowhere { digest: wanted.digest }),
         }
-        Err(last.unwrap_or(UploadError::Nowhere { digest: wanted.digest }))
     }
 }

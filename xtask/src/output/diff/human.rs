@@ -2,10 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    bytes, change, cut, files, growth, installed, kind, layers, more, name, packages, setting, settings, short, size, sizes,
-    summary,
-};
+use super::{bytes, cut, files, growth, installed, kind, layers, more, name, packages, settings, short, size, sizes, summary};
 use crate::diff::{Difference, FileChange, LayerLine, Layers, PackageChange, Setting, Side};
 
 /// Lines of a list; the other formats have all of it.
@@ -73,7 +70,7 @@ fn package(of: &PackageChange) -> Vec<String> {
         (before, after) => before.or(after).unwrap_or_default(),
     };
     let bytes = growth(bytes(of.before.as_ref()), bytes(of.after.as_ref()));
-    vec![change(of.change).to_owned(), of.name.clone(), versions, bytes]
+    vec![of.change.as_str().to_owned(), of.name.clone(), versions, bytes]
 }
 
 fn configured(of: &Setting) -> Vec<String> {
@@ -84,7 +81,7 @@ fn configured(of: &Setting) -> Vec<String> {
     } else {
         format!("{} → {}", value(&of.before), value(&of.after))
     };
-    vec![setting(of.kind).to_owned(), of.name.clone().unwrap_or_default(), change]
+    vec![of.kind.as_str().to_owned(), of.name.clone().unwrap_or_default(), change]
 }
 
 fn layer_lines(text: &mut String, difference: &Difference) {

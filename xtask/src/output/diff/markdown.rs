@@ -3,10 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    bytes, change, cut, files, growth, installed, kind, layers, more, name, packages, setting, settings, short, size, sizes,
-    summary,
-};
+use super::{bytes, cut, files, growth, installed, kind, layers, more, name, packages, settings, short, size, sizes, summary};
 use crate::contents::PackageKind;
 use crate::diff::{Difference, FileChange, LayerLine};
 
@@ -38,7 +35,7 @@ pub fn markdown(difference: &Difference, level: usize) -> String {
         let rows = changes.iter().map(|of| {
             let [before, after] = [&of.before, &of.after].map(|side| optional(installed(of, side.as_ref())));
             let bytes = growth(bytes(of.before.as_ref()), bytes(of.after.as_ref()));
-            format!("| {} | {} | {before} | {after} | {bytes} |", change(of.change), code(&of.name))
+            format!("| {} | {} | {before} | {after} | {bytes} |", of.change.as_str(), code(&of.name))
         });
         let head = "| | package | before | after | size |\n|---|---|---|---|---:|";
         section(&mut text, &format!("{}: {}", title(of), summary(&changes)), head, rows.collect());
@@ -51,7 +48,7 @@ pub fn markdown(difference: &Difference, level: usize) -> String {
             (Some(_), true) => "(not shown)".to_owned(),
             (value, _) => optional(value.as_deref().map(|value| cut(value, VALUE))),
         });
-        format!("| {} | {} | {before} | {after} |", setting(of.kind), optional(of.name.clone()))
+        format!("| {} | {} | {before} | {after} |", of.kind.as_str(), optional(of.name.clone()))
     });
     section(&mut text, "Configuration", "| | name | before | after |\n|---|---|---|---|", rows.collect());
     layer_lines(&mut text, difference);
@@ -129,7 +126,7 @@ fn optional(text: Option<String>) -> String {
 }
 
 /// A code span, whatever is in the text. (GitHub Flavored Markdown, 6.3 and, for `|` in tables, 4.10)
-pub(super) fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let text = text.split(char::is_whitespace).collect::<Vec<_>>().join(" ").replace('|', "\\|");
     let longest = text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);

@@ -12,6 +12,7 @@ use crate::diff::{Aspect, Bulk, Change, Difference, Installed, PackageChange, Se
 use crate::plan::PIN;
 
 pub use human::text;
+pub(crate) use markdown::code;
 pub use markdown::markdown;
 
 /// `12.3 MB`; what is less than a tenth of that in kB.
@@ -61,33 +62,6 @@ fn kind(kind: PackageKind) -> &'static str {
     }
 }
 
-fn change(change: Change) -> &'static str {
-    match change {
-        Change::Added => "added",
-        Change::Removed => "removed",
-        Change::Upgraded => "upgraded",
-        Change::Downgraded => "downgraded",
-        Change::Replaced => "replaced",
-        Change::Rebuilt => "rebuilt",
-        Change::Moved => "moved",
-    }
-}
-
-fn setting(kind: SettingKind) -> &'static str {
-    match kind {
-        SettingKind::Platform => "platform",
-        SettingKind::User => "user",
-        SettingKind::WorkingDir => "working folder",
-        SettingKind::Entrypoint => "entrypoint",
-        SettingKind::Command => "command",
-        SettingKind::Port => "port",
-        SettingKind::Volume => "volume",
-        SettingKind::HealthCheck => "health check",
-        SettingKind::Environment => "variable",
-        SettingKind::Label => "label",
-    }
-}
-
 /// The settings that are told: pins are among the packages already.
 fn settings(difference: &Difference) -> Vec<&Setting> {
     let is_pin = |setting: &&Setting| {
@@ -111,7 +85,7 @@ fn summary(changes: &[&PackageChange]) -> String {
     for change in changes {
         *counts.entry(change.change).or_default() += 1;
     }
-    counts.iter().map(|(what, number)| format!("{number} {}", change(*what))).collect::<Vec<_>>().join(", ")
+    counts.iter().map(|(what, number)| format!("{number} {}", what.as_str())).collect::<Vec<_>>().join(", ")
 }
 
 /// What is told of one side of a package: its version; where that is the same on both, what is not.

@@ -10,18 +10,19 @@ use futures_util::{StreamExt, stream};
 use tokio::io::AsyncReadExt as _;
 
 use super::super::execute::{Means, no_client};
+use super::super::fetch::fetch;
 use super::super::image::{Descriptor, Image};
 use super::super::ledger::{AttachmentLine, Ledger, State};
 use super::super::plan::Delivery;
 use super::super::release::{Item, Release};
 use super::super::survey::READS;
+use super::super::upload::UploadError;
 use super::super::{Failed, PublishError};
 use super::artifact::Artifact;
 use super::plan::{AttachmentPlan, plan};
 use super::{Attached, Attaching, AttachmentState};
 use crate::event::{Event, Outcome};
 use crate::registry::{Blob, BlobSource, Registry, RegistryError};
-use crate::store::StoreError;
 
 /// Images whose attachments are made at the same time.
 const AT_ONCE: usize = 2;
@@ -192,21 +193,14 @@ async fn everywhere(
     if failures.is_empty() { Ok(states) } else { Err(PublishError::Untagged { failures }) }
 }
 
-fn failed(to: &Delivery, error: Trouble) -> PublishError {
+fn failed(to: &Delivery, error: UploadError) -> PublishError {
     match error {
-        Trouble::Registry(error) => {
+        UploadError::Registry(error) => {
             PublishError::Untagged { failures: vec![Failed { destination: to.destination.clone(), error }] }
         }
-        Trouble::Store(error) => PublishError::Store(error),
+        UploadError::Store(error) => PublishError::Store(error),
+        UploadError::Nowhere { digest } => PublishError::Nowhere { digest },
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Where the bytes of an attachment come from: they are at hand, or a destination has them.
@@ -217,7 +211,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    async fn bring(&self, registry: &Registry, to: &Delivery) -> Result<AttachmentState, Trouble> {
+    async fn bring(&self, registry: &Registry, to: &Delivery) -> Result<AttachmentState, UploadError> {
         let mut missing = Vec::new();
         for blob in &self.artifact.blobs {
             if !registry.holds_blob(blob.digest, blob.size).await? {
@@ -236,36 +230,22 @@ impl Source<'_> {
         Ok(AttachmentState::Attached)
     }
 
-    async fn blob(&self, wanted: &Descriptor, asking: &Registry) -> Result<Blob, Trouble> {
+    async fn blob(&self, wanted: &Descriptor, asking: &Registry) -> Result<Blob, UploadError> {
         let Descriptor { digest, size, .. } = *wanted;
         if let Some(bytes) = self.artifact.bytes.get(&digest) {
             return Ok(Blob { digest, size, source: BlobSource::Memory(bytes.clone()) });
         }
-        let mut last: Option<Trouble> = None;
         let holders = self.planned.holders.iter().filter(|holder| *holder != asking.repository());
-        for registry in holders.filter_map(|holder| self.means.registries.get(holder)) {
-            for _ in 0..READS {
-                match registry.read_blob(digest).await {
-                    Ok(Some(bytes)) => match self.means.blobs.take_in(digest, size, bytes).await {
-                        Ok(()) => return Ok(Blob { digest, size, source: BlobSource::File(self.means.blobs.path(digest)) }),
-                        // On the way: another reading may be whole.
-                        Err(error @ (StoreError::Mismatch { .. } | StoreError::Download { .. })) => last = Some(error.into()),
-                        Err(error) => return Err(error.into()),
-                    },
-                    Ok(None) => break,
-                    Err(error) => {
-                        last = Some(error.into());
-                        break;
-                    }
-                }
-            }
+        let registries = holders.filter_map(|holder| self.means.registries.get(holder));
+        if fetch(registries, self.means.blobs, digest, size).await? {
+            return Ok(Blob { digest, size, source: BlobSource::File(self.means.blobs.path(digest)) });
         }
-        let gone = || RegistryError::ReadBack {
+        let gone = RegistryError::ReadBack {
             reference: asking.repository().digest(digest).to_string(),
             found: "nothing, here or in another destination".to_owned(),
             sent: digest,
         };
-        Err(last.unwrap_or_else(|| gone().into()))
+        Err(gone.into())
     }
 }
 

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::nothing;
 use super::words::{bytes, count, digest, kind, ticked};
-use crate::diff::{Change as Became, Difference, Installed, PackageChange, SettingKind};
+use crate::diff::{Difference, Installed, PackageChange};
 use crate::report::{Change, ChangeFound, Report};
 
 /// Lines of a table; the command `diff` tells them all.
@@ -58,7 +58,7 @@ fn differs(variant: &str, difference: &Difference) -> Markup {
                         tbody {
                             @for setting in configuration {
                                 tr {
-                                    th scope="row" { (setting_kind(setting.kind)) @if let Some(name) = &setting.name { " " code { (name) } } }
+                                    th scope="row" { (setting.kind.as_str()) @if let Some(name) = &setting.name { " " code { (name) } } }
                                     td { (value(setting.before.as_deref())) }
                                     td { (value(setting.after.as_deref())) }
                                 }
@@ -81,7 +81,7 @@ fn table(packages: &[PackageChange]) -> Markup {
                 @for package in packages.iter().take(ROWS) {
                     tr {
                         th scope="row" { i class={ "swatch " (kind(Some(package.kind)).1) } title=(kind(Some(package.kind)).0) {} (package.name) }
-                        td { (became(package.change)) }
+                        td { (package.change.as_str()) }
                         td { (version(package.before.as_ref())) }
                         td { (version(package.after.as_ref())) }
                     }
@@ -89,33 +89,6 @@ fn table(packages: &[PackageChange]) -> Markup {
             }
         }
         @if packages.len() > ROWS { p.muted { "and " (packages.len() - ROWS) " more: " code { "cargo xtask diff" } } }
-    }
-}
-
-fn became(change: Became) -> &'static str {
-    match change {
-        Became::Added => "added",
-        Became::Removed => "removed",
-        Became::Upgraded => "upgraded",
-        Became::Downgraded => "downgraded",
-        Became::Replaced => "replaced",
-        Became::Rebuilt => "rebuilt",
-        Became::Moved => "moved",
-    }
-}
-
-fn setting_kind(kind: SettingKind) -> &'static str {
-    match kind {
-        SettingKind::Platform => "platform",
-        SettingKind::User => "user",
-        SettingKind::WorkingDir => "working folder",
-        SettingKind::Entrypoint => "entrypoint",
-        SettingKind::Command => "command",
-        SettingKind::Port => "port",
-        SettingKind::Volume => "volume",
-        SettingKind::HealthCheck => "health check",
-        SettingKind::Environment => "variable",
-        SettingKind::Label => "label",
     }
 }
 
