@@ -1,6 +1,6 @@
 //! Gantry's pipeline: one table (`variants.toml`) in, images in registries out.
 //!
-//! Dependencies point one way: `cmd` → `build`, `publish`, `host` → `engine`, `artifact`, `store`, `registry`,
+//! Dependencies point one way: `cmd` → `report`, `smoke`, `build`, `publish`, `host` → `diff`, `sbom` → `contents`, `engine`, `artifact`, `store`, `registry`,
 //! `upstream` → `plan` → `family` → `oci`; `event`, `failure` and `folder` are the bottom that everybody may know, `output` is
 //! known to `cmd` alone. See ARCHITECTURE.md.
 
