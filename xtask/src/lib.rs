@@ -1,11 +1,12 @@
 //! Gantry's pipeline: one table (`variants.toml`) in, images in registries out.
 //!
 //! Dependencies point one way: `cmd` → `report`, `smoke`, `build`, `publish`, `host` → `diff`, `sbom` → `contents`, `engine`, `artifact`, `store`, `registry`,
-//! `upstream` → `plan` → `family` → `oci`; `event`, `failure` and `folder` are the bottom that everybody may know, `output` is
+//! `upstream` → `bump`, `plan` → `family` → `oci`; `event`, `failure` and `folder` are the bottom that everybody may know, `output` is
 //! known to `cmd` alone. See ARCHITECTURE.md.
 
 pub mod artifact;
 pub mod build;
+pub mod bump;
 pub mod cli;
 pub mod cmd;
 pub mod contents;
