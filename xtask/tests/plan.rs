@@ -75,6 +75,8 @@ fn lock(family: &Family) -> Lock {
             version: version.into(),
             url: format!("https://example.org/{pin}"),
             sha256: Digest::of(pin),
+            released: None,
+            newest_on: None,
         };
         lock.artifacts.insert((name(pin), platform), artifact);
     }

@@ -71,7 +71,9 @@ async fn every_pin_is_what_its_upstream_publishes() {
     ] {
         let artifact = resolved_for(&vendors, &pin, platform).await.unwrap();
         let sha256 = Digest::of(vendors.file(&url));
-        assert_eq!(artifact, LockedArtifact { version: pin.version.clone(), url, sha256 });
+        // GitHub alone tells the day of a release where it is asked for the digest.
+        let released = url.starts_with("https://github.com/").then(|| "2026-08-26".parse().unwrap());
+        assert_eq!(artifact, LockedArtifact { version: pin.version.clone(), url, sha256, released, newest_on: None });
     }
     let told = |request: &Request| request.headers.contains_key("authorization");
     assert!(!vendors.requests().iter().any(told), "a mirror never gets the token");

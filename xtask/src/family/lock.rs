@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::grammar;
-use super::model::{Base, Family, Lock, LockedArtifact};
+use super::model::{Base, BuildDate, Family, Lock, LockedArtifact};
 use super::name::Name;
 use super::problem::{Problem, SourceText};
 use super::read::{SCHEMA, other_schema};
@@ -13,6 +13,7 @@ use super::suggest::closest;
 use crate::oci::{Digest, Platform, Reference};
 
 const DIGEST: Kind = ("a digest", "`sha256:` and 64 lower-case hexadecimal digits");
+const DATE: Kind = ("a date", "a date, as in `2026-11-20`");
 const ANEW: &str = "delete these lines: what is missing is resolved and written by `cargo xtask build`";
 
 const HEADER: &str = "\
@@ -82,7 +83,14 @@ fn artifact<'t>(
     let url = table.text("url", problems);
     let url = url.filter(|text| problems.check(text, grammar::is_url(text.text), ("a URL", "`https://…`")));
     let sha256 = table.text("digest", problems).and_then(|text| problems.parse::<Digest>(&text, DIGEST));
-    let artifact = LockedArtifact { version: version?.text.to_owned(), url: url?.text.to_owned(), sha256: sha256? };
+    let mut date = |key| {
+        let text = table.text(key, problems)?;
+        problems.parse::<BuildDate>(&text, DATE)
+    };
+    // Locks that were written before there were such dates have none.
+    let (released, newest_on) = (date("released"), date("newest-on"));
+    let (version, url) = (version?.text.to_owned(), url?.text.to_owned());
+    let artifact = LockedArtifact { version, url, sha256: sha256?, released, newest_on };
     Some(((pin?, platform?), artifact))
 }
 
@@ -136,33 +144,32 @@ impl Lock {
             if self.artifact(family, pin, *platform).is_none() {
                 continue;
             }
-            entry(
-                &mut text,
-                "artifact",
-                [
-                    ("pin", pin.as_str()),
-                    ("platform", &platform.to_string()),
-                    ("version", &artifact.version),
-                    ("url", &artifact.url),
-                    ("digest", &artifact.sha256.to_string()),
-                ],
-            );
+            let keys = [
+                ("pin", Some(pin.to_string())),
+                ("platform", Some(platform.to_string())),
+                ("version", Some(artifact.version.clone())),
+                ("url", Some(artifact.url.clone())),
+                ("digest", Some(artifact.sha256.to_string())),
+                ("released", artifact.released.as_ref().map(ToString::to_string)),
+                ("newest-on", artifact.newest_on.as_ref().map(ToString::to_string)),
+            ];
+            entry(&mut text, "artifact", keys.into_iter().filter_map(|(key, value)| Some((key, value?))));
         }
         for (image, digest) in &self.bases {
             let used = |base: &Base| matches!(base, Base::Image(reference) if reference.to_string() == *image);
             if family.profiles.values().any(|profile| used(&profile.base)) {
-                entry(&mut text, "base", [("image", image.as_str()), ("digest", &digest.to_string())]);
+                entry(&mut text, "base", [("image", image.clone()), ("digest", digest.to_string())]);
             }
         }
         text
     }
 }
 
-fn entry<'e>(text: &mut String, table: &str, keys: impl IntoIterator<Item = (&'e str, &'e str)>) {
+fn entry(text: &mut String, table: &str, keys: impl IntoIterator<Item = (&'static str, String)>) {
     // Writing into a `String` cannot fail.
     let _ = writeln!(text, "\n[[{table}]]");
     for (key, value) in keys {
-        let _ = writeln!(text, "{key} = {}", quoted(value));
+        let _ = writeln!(text, "{key} = {}", quoted(&value));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The family: what `variants.toml` and `variants.lock` say, checked. No IO: texts in, values and problems out.
 
+pub mod age;
 mod grammar;
 mod lock;
 mod model;

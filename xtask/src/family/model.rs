@@ -31,6 +31,28 @@ impl std::str::FromStr for BuildDate {
 }
 
 impl BuildDate {
+    /// That day.
+    pub fn on(date: time::Date) -> Self {
+        Self(date)
+    }
+
+    /// The day that an RFC 3339 time falls on, in UTC.
+    pub fn of_rfc3339(time: &str) -> Option<Self> {
+        let time = time::OffsetDateTime::parse(time, &time::format_description::well_known::Rfc3339).ok()?;
+        Some(Self(time.to_offset(time::UtcOffset::UTC).date()))
+    }
+
+    /// The days from this one until `later`; negative where that is before.
+    pub fn days_until(&self, later: &Self) -> i64 {
+        (later.0 - self.0).whole_days()
+    }
+
+    /// So many days later, or the last day that there is.
+    #[must_use]
+    pub fn plus_days(&self, days: u32) -> Self {
+        Self(self.0.saturating_add(time::Duration::days(days.into())))
+    }
+
     /// Midnight of that day, UTC, in seconds since 1970: the time of everything that a build writes itself.
     pub fn epoch_seconds(&self) -> u64 {
         u64::try_from(self.0.midnight().assume_utc().unix_timestamp()).unwrap_or_default()
@@ -166,6 +188,8 @@ pub struct Pin {
     pub place: Option<Place>,
     /// What upstreams call the architectures, where not `amd64` and `arm64`: key is [`Platform::arch`].
     pub arch: BTreeMap<String, String>,
+    /// For how many days it may be used once there may be a newer one: see [`super::age`]. None: for ever.
+    pub max_age_days: Option<u32>,
 }
 
 /// Where a pin's newest version, its digest and its bytes come from (shared vocabulary with `upstream`).
@@ -354,6 +378,10 @@ pub struct LockedArtifact {
     pub url: String,
     /// What they are.
     pub sha256: Digest,
+    /// The day of the release, where the upstream says.
+    pub released: Option<BuildDate>,
+    /// A later day on which it was seen that there was no newer release.
+    pub newest_on: Option<BuildDate>,
 }
 
 impl Lock {

@@ -4,11 +4,12 @@ use serde::Deserialize;
 
 use super::answer::{digest, json};
 use super::{Access, UpstreamError, Wanted};
-use crate::family::{LockedArtifact, Template};
+use crate::family::{BuildDate, LockedArtifact, Template};
 
 #[derive(Deserialize)]
 struct Release {
     assets: Vec<Asset>,
+    published_at: Option<String>,
     body: Option<String>,
 }
 
@@ -52,7 +53,8 @@ pub(super) async fn resolve(
     if let Some(noted) = noted.filter(|noted| digest(noted) != Some(sha256)) {
         return Err(odd(format!("it states {sha256} for `{file}`, and its notes `{noted}`")));
     }
-    Ok(LockedArtifact { version: version.clone(), url: asset.browser_download_url, sha256 })
+    let released = release.published_at.as_deref().and_then(BuildDate::of_rfc3339);
+    Ok(LockedArtifact { version: version.clone(), url: asset.browser_download_url, sha256, released, newest_on: None })
 }
 
 /// What stands between `<!-- BEGIN SHA linux-x64 -->` and `<!-- END SHA linux-x64 -->`.

@@ -40,5 +40,5 @@ pub(super) async fn resolve(access: Access<'_>, wanted: &Wanted<'_>, extension: 
         url: digest_url,
         why: "it is not a SHA-256 digest".to_owned(),
     })?;
-    Ok(LockedArtifact { version: version.clone(), url: download, sha256 })
+    Ok(LockedArtifact { version: version.clone(), url: download, sha256, released: None, newest_on: None })
 }

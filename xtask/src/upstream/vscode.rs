@@ -31,7 +31,7 @@ pub(super) async fn resolve(access: Access<'_>, wanted: &Wanted<'_>, build: &Tem
         None => Err(UpstreamError::NoDigest { what: wanted.what(), file: build, url }),
         Some(hash) => {
             let sha256 = digest(hash).ok_or_else(|| odd(format!("`{hash}` is not a SHA-256 digest")))?;
-            Ok(LockedArtifact { version: commit.clone(), url: found.url, sha256 })
+            Ok(LockedArtifact { version: commit.clone(), url: found.url, sha256, released: None, newest_on: None })
         }
     }
 }

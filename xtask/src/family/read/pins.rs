@@ -70,7 +70,23 @@ fn pin<'t>(table: &mut Table<'t>, name: &str, platforms: &[Platform], problems: 
         _ => {}
     }
     let place = table.table("place", problems).and_then(|table| place(table, problems));
-    Some(Pin { version: version?.text.to_owned(), upstream: upstream?, build_arg: None, place, arch })
+    let max_age_days = max_age_days(table, upstream.as_ref(), problems);
+    Some(Pin { version: version?.text.to_owned(), upstream: upstream?, build_arg: None, place, arch, max_age_days })
+}
+
+/// Days are counted from the dates of variants.lock, which has none of what a package manager installs.
+fn max_age_days<'t>(table: &mut Table<'t>, upstream: Option<&Upstream>, problems: &mut Problems<'t>) -> Option<u32> {
+    let (days, span) = table.number("max-age-days", problems)?;
+    if days == 0 {
+        let message = "`max-age-days` is `0`: the pin could never be used";
+        problems.report(Problem::new(span, message, "expected a number of days, as in `30`"));
+        return None;
+    }
+    if upstream.is_some_and(|upstream| !upstream.is_artifact()) {
+        let message = "`max-age-days` of a package, of which variants.lock knows no day";
+        problems.report(Problem::new(table.key_span("max-age-days"), message, "expected none"));
+    }
+    Some(days)
 }
 
 fn upstream<'t>(mut table: Table<'t>, problems: &mut Problems<'t>) -> Option<Upstream> {
