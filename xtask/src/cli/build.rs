@@ -32,6 +32,9 @@ pub struct Build {
     /// Write tags and digests to this file, with the key names of `docker buildx bake --metadata-file`
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
+    /// Build although a pin is older than its `max-age-days`
+    #[arg(long)]
+    pub allow_old_pins: bool,
     /// Wait for nobody: fail when another build of this family runs
     #[arg(long)]
     pub no_wait: bool,

@@ -13,6 +13,9 @@ pub struct Publishing {
     /// Publish from a dirty tree; tags then say so
     #[arg(long)]
     pub allow_dirty: bool,
+    /// Publish although a pin is older than its `max-age-days`
+    #[arg(long)]
+    pub allow_old_pins: bool,
     /// Publish what is built here, even where an image of the same input is published (immutable tags stay)
     #[arg(long)]
     pub force: bool,

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::prepare::{Locking, Prepared};
-use super::{Session, edge, engine};
+use super::{Session, age, edge, engine};
 use crate::build::{self, Inventory, Recorder, Report, Run, Runs, Site};
 use crate::cli::Build;
 use crate::engine::{Engine, SecretBytes};
@@ -23,6 +23,7 @@ pub(super) async fn run(session: &Session, args: &Build) -> Result<(), Failure> 
     let locking = if args.dry_run { Locking::InMemory } else { Locking::Write };
     let prepared = Prepared::gather(session, &args.inputs, locking).await?;
     let plan = prepared.plan()?;
+    age::check(session, &prepared, &plan, args.allow_old_pins)?;
     let engine = engine::connect().await?;
     if args.dry_run {
         let inventory = Inventory::new(engine.images().await?);

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::reach::Reached;
-use super::{Session, destinations, engine, prepare, reach};
+use super::{Session, age, destinations, engine, prepare, reach};
 use crate::cli::Doctor;
 use crate::failure::{Exit, Failure};
 use crate::family::Base;
@@ -38,15 +38,20 @@ pub(super) async fn run(session: &Session, args: &Doctor) -> Result<(), Failure>
     let sources = destinations::sources(&family)?;
     let looking = async { Ok(tokio::join!(requirement::survey(&survey), reach::all(&targets, &sources))) };
     let (rows, reached) = session.interruptible(looking).await?;
+    let lock = prepare::read_lock(session, &family)?;
+    let pins = prepare::downloads(session, &family, &lock, profile)?;
+    let aged = age::survey(&pins, &family, &lock, survey.platform);
     let value = json!({
         "schema": 1,
         "requirements": rows.iter().map(as_json).collect::<Vec<_>>(),
+        "ages": aged.iter().map(age::as_json).collect::<Vec<_>>(),
         "destinations": reached.iter().map(Reached::json).collect::<Vec<_>>(),
     });
-    session.console.result(&value, &rows.iter().map(as_text).chain(reached.iter().map(Reached::text)).collect::<String>());
+    let text = rows.iter().map(as_text).chain(aged.iter().map(age::as_text)).chain(reached.iter().map(Reached::text));
+    session.console.result(&value, &text.collect::<String>());
     let unreached = reached.iter().filter(|reached| args.publish && !reached.takes_pushes()).count();
     match rows.iter().filter(|row| !row.is_met()).count() + unreached {
-        0 => Ok(()),
+        0 => age::failure(&aged).map_or(Ok(()), Err),
         1 => Err(Failure::new(Exit::Missing, "something that is needed is missing")),
         missing => Err(Failure::new(Exit::Missing, format!("{missing} things that are needed are missing"))),
     }

@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use time::OffsetDateTime;
+
 use crate::artifact::ArtifactError;
 use crate::build::StepError;
 use crate::context::ContextError;
 use crate::engine::{DEFAULT_SOCKET, EngineError};
 use crate::failure::{Exit, Failure};
+use crate::family::BuildDate;
 use crate::plan::StepId;
 use crate::registry::{CredentialError, RegistryError};
 use crate::upstream::UpstreamError;
@@ -153,6 +156,11 @@ pub(super) fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         std::fs::remove_file(&beside).ok();
         Failure::new(Exit::Missing, format!("cannot write `{}`", path.display())).source(error)
     })
+}
+
+/// Today, in UTC. Nothing that is built depends on it.
+pub(super) fn today() -> BuildDate {
+    BuildDate::on(OffsetDateTime::now_utc().date())
 }
 
 /// A name for this run's log: what, when, who.

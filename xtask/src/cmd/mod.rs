@@ -1,5 +1,6 @@
 //! The commands, one file each: gather facts, resolve, act, print.
 
+mod age;
 mod build;
 mod clean;
 mod contents;

@@ -79,7 +79,8 @@ fn lock_path(session: &Session) -> PathBuf {
     session.manifest.with_extension("lock")
 }
 
-fn read_lock(session: &Session, family: &Family) -> Result<Lock, Failure> {
+/// variants.lock, checked; empty where there is none.
+pub(super) fn read_lock(session: &Session, family: &Family) -> Result<Lock, Failure> {
     let path = lock_path(session);
     match read(&path) {
         Ok(source) => family::read_lock(&source, family).map_err(|problems| invalid(session, &source, &problems)),
@@ -211,6 +212,14 @@ fn arguments(args: &[String]) -> Result<BTreeMap<String, String>, Failure> {
         text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(wrong)
     };
     args.iter().map(pair).collect()
+}
+
+/// The downloads that the images of a profile have in them, as far as the lock and this machine can tell.
+pub(super) fn downloads(session: &Session, family: &Family, lock: &Lock, profile: &Profile) -> Result<BTreeSet<Name>, Failure> {
+    let all: Vec<Name> = family.variants().map(|(image, _)| image.name.clone()).collect();
+    let used = Used::of(family, profile, &all);
+    let (_, unavailable) = sources(family, lock, profile, platform(family)?, &used, &open_cache(session)?);
+    Ok(used.artifacts(family).map(|(name, _)| name.clone()).filter(|name| !unavailable.contains_key(name)).collect())
 }
 
 /// What of the family the selected variants use.

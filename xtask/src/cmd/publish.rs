@@ -11,7 +11,7 @@ use super::deliver::{Delivering, How, interrupted};
 use super::prepare::{Locking, Prepared};
 use super::release::{Destinations, Here, OnceEngine, built, release};
 use super::summary::{self, Pushed};
-use super::{Session, build, preflight, smoke};
+use super::{Session, age, build, preflight, smoke};
 use crate::build::Inventory;
 use crate::cli::Publish;
 use crate::failure::{Exit, Failure};
@@ -67,6 +67,7 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
     let locking = if args.dry_run { Locking::InMemory } else { Locking::Write };
     let prepared = Prepared::gather(session, &args.inputs, locking).await?;
     let plan = prepared.plan()?;
+    age::check(session, &prepared, &plan, args.to.allow_old_pins)?;
     let engine = OnceEngine::default();
     let inventory = Inventory::new(engine.get().await?.images().await?);
     let schedule = plan::schedule(&plan, |step| inventory.find(step).is_some(), false);

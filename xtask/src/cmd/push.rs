@@ -3,7 +3,7 @@
 use super::deliver::{Delivering, How, interrupted};
 use super::prepare::{Locking, Prepared};
 use super::release::{Destinations, OnceEngine, built, release};
-use super::{Session, ecr, summary};
+use super::{Session, age, ecr, summary};
 use crate::cli::Push;
 use crate::failure::Failure;
 use crate::plan::Plan;
@@ -13,6 +13,7 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
     let destinations = Destinations::parse(&args.to.destinations)?;
     let prepared = Prepared::gather(session, &args.inputs, Locking::InMemory).await?;
     let plan = prepared.plan()?;
+    age::check(session, &prepared, &plan, args.to.allow_old_pins)?;
     let engine = OnceEngine::default();
     let built = built(&plan, &engine).await?;
     let (wanted, indexes) = release(&prepared, &plan, &built.images, &destinations, args.to.allow_dirty)?;

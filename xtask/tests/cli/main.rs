@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ages;
 mod bad_days;
 mod build;
 mod changes;
