@@ -1,6 +1,7 @@
 //! The command line: clap types only. What a command does lies in `cmd`, one file each.
 
 mod build;
+mod deploy;
 mod host;
 mod look;
 mod publish;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use build::{Build, Plan};
+pub use deploy::{Pin, Propose};
 pub use host::{Clean, Doctor, Quickstart, Setup, Test};
 pub use look::{Diff, Sbom};
 pub use publish::{EcrArgs, EcrCommand, EcrInit, Promote, Publish, Publishing, Push, Verify};
@@ -86,6 +88,10 @@ pub enum Command {
     Verify(Verify),
     /// Move tags to an image that is published already, in all destinations: a rollback, a repair
     Promote(Promote),
+    /// Pin references to this family's images in Terraform, Compose, Kubernetes and devcontainer files
+    Pin(Pin),
+    /// Open or update one pull request with changed files of the work tree
+    Propose(Propose),
     /// Tell what is in an image: a CycloneDX document of its packages
     Sbom(Sbom),
     /// Tell what differs between two images: packages, configuration, layers, files, sizes

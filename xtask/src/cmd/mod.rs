@@ -13,10 +13,12 @@ mod ecr;
 mod edge;
 mod engine;
 mod lineage;
+mod pin;
 mod plan;
 mod preflight;
 mod prepare;
 mod promote;
+mod propose;
 mod publish;
 mod published;
 mod push;
@@ -98,6 +100,8 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
         Command::Publish(args) => publish::run(&session, &args).await,
         Command::Verify(args) => verify::run(&session, &args).await,
         Command::Promote(args) => promote::run(&session, &args).await,
+        Command::Pin(args) => pin::run(&session, &args).await,
+        Command::Propose(args) => propose::run(&session, &args).await,
         Command::Sbom(args) => sbom::run(&session, &args).await,
         Command::Quickstart(args) => quickstart::run(&session, &args).await,
         Command::Setup(args) => setup::run(&session, &args).await,

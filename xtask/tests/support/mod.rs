@@ -8,6 +8,7 @@ pub mod family;
 pub mod faults;
 pub mod front;
 pub mod ghcr;
+pub mod github;
 pub mod moto;
 pub mod page;
 pub mod referrers;
