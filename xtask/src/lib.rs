@@ -1,12 +1,13 @@
 //! Gantry's pipeline: one table (`variants.toml`) in, images in registries out.
 //!
 //! Dependencies point one way: `cmd` → `report`, `smoke`, `build`, `publish`, `host` → `diff`, `sbom` → `contents`, `engine`, `artifact`, `store`, `registry`,
-//! `upstream` → `bump`, `plan` → `family` → `oci`; `event`, `failure` and `folder` are the bottom that everybody may know, `output` is
+//! `upstream` → `bump`, `plan` → `family` → `oci`; `event`, `failure`, `folder` and `byte_size` are the bottom that everybody may know, `output` is
 //! known to `cmd` alone. See ARCHITECTURE.md.
 
 pub mod artifact;
 pub mod build;
 pub mod bump;
+pub mod byte_size;
 pub mod cli;
 pub mod cmd;
 pub mod contents;

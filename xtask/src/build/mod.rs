@@ -2,6 +2,7 @@
 
 mod graph;
 mod inventory;
+mod pull;
 mod record;
 mod step;
 mod vertices;
@@ -22,6 +23,7 @@ use crate::plan::{Action, Plan, Schedule, Step, StepId, Work};
 use crate::registry::Sources;
 
 pub use inventory::Inventory;
+pub use pull::pull;
 pub use record::{InstructionRun, Recorder, Run, Runs, StepRun};
 pub use step::StepError;
 

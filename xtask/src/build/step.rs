@@ -17,7 +17,7 @@ use crate::family::{Name, Place};
 use crate::host::{self, HostError};
 use crate::oci::{Digest, Platform, Reference};
 use crate::plan::{self, Built, LAYER_EPOCH, Plan, Step, StepId, Work};
-use crate::registry::{Credential, CredentialError};
+use crate::registry::CredentialError;
 
 /// Where the entrypoint lies in the context of the finishing layer.
 const ENTRYPOINT: &str = "rootfs/usr/local/bin/entrypoint";
@@ -148,24 +148,9 @@ pub(super) async fn perform(shared: &Shared, step: &Step, events: &Events) -> Re
 }
 
 async fn pull(shared: &Shared, reference: &Reference, stage: &str, events: &Events) -> Result<String, StepError> {
-    let by_digest = Reference { tag: None, ..reference.clone() };
-    let what = reference.to_string();
-    let mut progress = |bytes: u64, total: Option<u64>| {
-        events.emit(Event::Transfer { id: what.clone(), what: format!("pull {what}"), bytes, total });
-    };
     let credential = shared.site.credentials.credential(reference.repository.registry()).await?;
-    let login = match &credential {
-        Some((Credential::Basic { username, password }, _)) => Some((username.as_str(), password.expose())),
-        _ => None,
-    };
-    shared.site.engine.pull(&by_digest, login, &mut progress).await.map_err(|error| match error {
-        // The registry does not answer the engine, or not as it should: the image is what is missing.
-        EngineError::Refused { message, .. } => EngineError::MissingImage { reference: by_digest.to_string(), why: message },
-        other => other,
-    })?;
-    shared.site.engine.tag(&by_digest.to_string(), stage).await?;
-    // The engine also keeps the name that it was pulled by. Ours is enough, and goes when it is superseded or cleaned.
-    shared.site.engine.untag(&by_digest.to_string()).await?;
+    let credential = credential.as_ref().map(|(credential, _)| credential);
+    super::pull::pull(&shared.site.engine, credential, reference, stage, events).await?;
     Ok(String::new())
 }
 

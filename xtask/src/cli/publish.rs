@@ -47,6 +47,9 @@ pub struct Publish {
     /// Where it goes, and how
     #[command(flatten)]
     pub to: Publishing,
+    /// Take what is published already as it is, even what was never tried on this machine
+    #[arg(long)]
+    pub untried: bool,
     /// How many images are built at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: u16,

@@ -10,15 +10,14 @@ use super::prepare::Prepared;
 use super::release::{OnceEngine, held, release_name};
 use super::session::variable;
 use super::summary::{self, Pushed};
+use super::tried::{self, Tried};
+use crate::byte_size::size;
 use crate::event::{Event, Events};
 use crate::failure::{Exit, Failure};
 use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
 use crate::host::places::Places;
 use crate::plan::Plan;
-use crate::publish::{
-    self, Attaching, Choice, Deciding, IndexRelease, Ledger, Means, PublishError, Refusal, Registries, Release, ReleasePlan,
-};
-use crate::smoke::{self, Record};
+use crate::publish::{self, Attaching, Deciding, IndexRelease, Ledger, Means, PublishError, Registries, Release, ReleasePlan};
 use crate::store::{Blobs, Limit};
 
 /// How long it may take to look up what an image was before, for the summary of a workflow's run.
@@ -42,6 +41,7 @@ pub(super) struct Delivering<'a> {
     engine: &'a OnceEngine,
     how: How,
     events: Events,
+    places: Places,
     ledger: Ledger,
     blobs: Arc<Blobs>,
     registries: Registries,
@@ -74,7 +74,21 @@ impl<'a> Delivering<'a> {
         let blobs = blobs(&places, engine)?;
         let describing = how.sbom.then(|| Describing::new(session, &prepared.family, &blobs)).transpose()?;
         let registries = Registries::new();
-        Ok(Self { session, prepared, engine, how, events, ledger, blobs, registries, describing, limit, started, _lock: lock })
+        Ok(Self {
+            session,
+            prepared,
+            engine,
+            how,
+            events,
+            places,
+            ledger,
+            blobs,
+            registries,
+            describing,
+            limit,
+            started,
+            _lock: lock,
+        })
     }
 
     /// Makes a client for every repository of the plan.
@@ -89,44 +103,15 @@ impl<'a> Delivering<'a> {
 
     /// Looks again at what is in the store: others have put layers there since.
     pub(super) fn refresh(&mut self) -> Result<(), Failure> {
-        self.blobs = blobs(&self.session.places()?, self.engine)?;
+        self.blobs = blobs(&self.places, self.engine)?;
         let describing = self.how.sbom.then(|| Describing::new(self.session, &self.prepared.family, &self.blobs));
         self.describing = describing.transpose()?;
         Ok(())
     }
 
-    /// Refuses what failed when it was tried last on this machine; that something was never tried is said.
-    pub(super) fn refuse_failed(&self, release: &Release) -> Result<(), Failure> {
-        let (places, mut refusals) = (self.session.places()?, Vec::new());
-        for item in &release.items {
-            // An engine that keeps no manifests calls an image by the digest of its configuration.
-            let of_engine = item.release.built.as_ref().map(|built| {
-                let known = self.blobs.config(built.want.id);
-                known.map_or(built.want.id, |(_, digest)| digest)
-            });
-            let Some(config) = item.image.as_ref().map(|image| image.config_digest).or(of_engine) else { continue };
-            let here = item.release.built.as_ref().map(|built| built.image.clone());
-            let name = item.choice.digest().map(|digest| digest.to_string()).or(here).unwrap_or_default();
-            let record = Record::read(&places, config);
-            match record.map_err(|error| Failure::new(Exit::Missing, error.to_string()).source(error))? {
-                Some(record) if !record.passed() => {
-                    let failed = record.results.iter().filter(|check| check.outcome == smoke::Outcome::Failed);
-                    let checks = failed.map(|check| format!("`{}`", check.name)).collect();
-                    refusals.push(Refusal::Failed { image: name, config, at: record.at, checks });
-                }
-                Some(_) => {}
-                None if item.choice == Choice::Built => {
-                    let text =
-                        format!("`{name}` was not tried on this machine: cargo xtask smoke --variant {}", item.release.variant);
-                    self.events.emit(Event::Note { text });
-                }
-                None => {
-                    let text = format!("`{}` stays as it was published, {name}: not tried on this machine", item.release.variant);
-                    self.events.emit(Event::Note { text });
-                }
-            }
-        }
-        if refusals.is_empty() { Ok(()) } else { Err(PublishError::Refused { refusals }.into()) }
+    /// What this machine's records say of a release.
+    pub(super) fn tried(&self, release: &Release) -> Tried {
+        Tried::of(&self.places, release, |id| self.blobs.config(id).map(|(_, digest)| digest))
     }
 
     /// Looks at the destinations and decides; with `building`, what is neither built nor published is going to be built.
@@ -145,10 +130,12 @@ impl<'a> Delivering<'a> {
 
     /// Publishes what is decided.
     pub(super) async fn carry_out(&mut self, release: &Release, indexes: &[IndexRelease]) -> Result<Pushed, PublishError> {
-        let Self { registries, blobs, events, engine, ledger, .. } = self;
+        let Self { registries, blobs, events, engine, ledger, places, .. } = self;
         let compression = self.prepared.family.compression;
         let attaching = self.describing.as_ref().map_or(Attaching::Nothing, |describing| Attaching::Sboms(describing));
-        let means = Means { registries, blobs, compression, events, attaching };
+        // What an engine with manifests has is known by its configuration only now.
+        let verdict = |image: &str, config| tried::refusal(places, image, config);
+        let means = Means { registries, blobs, compression, events, attaching, verdict: Some(&verdict) };
         let export = async |names: &[String]| engine.get().await?.export(names).await.map_err(Failure::from);
         let published = publish::execute(release, &means, ledger, export).await?;
         let indexes = publish::complete(indexes, registries, ledger, events).await;
@@ -166,7 +153,7 @@ impl<'a> Delivering<'a> {
         // What cannot be looked at now is trimmed another time.
         let trimmed = self.blobs.trim(self.limit).unwrap_or_default();
         if trimmed.blobs > 0 {
-            let text = format!("{} layers that were not used any more left the cache ({} bytes)", trimmed.blobs, trimmed.bytes);
+            let text = format!("{} layers that were not used any more left the cache ({})", trimmed.blobs, size(trimmed.bytes));
             self.events.emit(Event::Note { text });
         }
         if !summary::is_wanted() {

@@ -33,6 +33,7 @@ mod smoke;
 mod subject;
 mod summary;
 mod test;
+mod tried;
 mod verify;
 
 use std::process::ExitCode;

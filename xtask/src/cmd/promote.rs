@@ -66,6 +66,7 @@ pub(super) async fn run(session: &Session, args: &Promote) -> Result<(), Failure
             compression: family.compression,
             events: &events,
             attaching: publish::Attaching::Copies,
+            verdict: None,
         };
         // Every byte is published: nothing is asked of an engine.
         let export = async |_: &[String]| Err::<tokio::io::Empty, _>(std::io::Error::from(std::io::ErrorKind::Unsupported));

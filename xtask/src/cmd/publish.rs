@@ -11,6 +11,7 @@ use super::deliver::{Delivering, How, interrupted};
 use super::prepare::{Locking, Prepared};
 use super::release::{Destinations, Here, OnceEngine, built, release};
 use super::summary::{self, Pushed};
+use super::tried::{Fetched, Untried};
 use super::{Session, age, build, preflight, smoke};
 use crate::build::Inventory;
 use crate::cli::Publish;
@@ -85,18 +86,20 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
         delivering.decide(wanted, true).await.map_err(|error| failed(error, &delivering))
     };
     let first = interrupt.or(looking).await.ok_or_else(interrupted)??;
+    let published = ask.untried(&delivering, &first);
     if args.dry_run {
-        return preview(session, &plan, &schedule, &first);
+        return preview(session, &plan, &schedule, &first, &published);
     }
     let mut times = Times::default();
-    let (release, smoke) = match anew(&first).is_empty() {
-        // All of it is published as it is. By `push`, perhaps: what was never tried here is told below.
+    let (release, smoke) = match anew(&first).is_empty() && published.is_empty() {
         true => (first, None),
         false => {
-            let building = Instant::now();
-            let options = build::Options { jobs: args.jobs.into(), no_cache: false, wait: true };
-            build::build(session, &prepared, &plan, engine.get().await?.clone(), &options).await?;
-            times.build = Some(building.elapsed().as_secs_f64());
+            if !anew(&first).is_empty() {
+                let building = Instant::now();
+                let options = build::Options { jobs: args.jobs.into(), no_cache: false, wait: true };
+                build::build(session, &prepared, &plan, engine.get().await?.clone(), &options).await?;
+                times.build = Some(building.elapsed().as_secs_f64());
+            }
             let trying = Instant::now();
             let (release, report) = ask.tried(&mut delivering).await.map_err(|error| match error {
                 Trouble::Publish(error) => failed(error, &delivering),
@@ -106,7 +109,7 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
             (release, Some(report))
         }
     };
-    delivering.refuse_failed(&release)?;
+    delivering.tried(&release).accepted()?.tell(&session.console.events());
     let pushing = Instant::now();
     let pushed = interrupt.or(delivering.carry_out(&release, &indexes)).await.ok_or_else(interrupted)?;
     let pushed = pushed.map_err(|error| failed(error, &delivering))?;
@@ -159,16 +162,32 @@ impl Asking<'_> {
         release(self.prepared, self.plan, &images, self.destinations, self.args.to.allow_dirty)
     }
 
-    /// Tries what is built and not published, and decides about what passed.
+    /// What is published already and has to be tried here.
+    fn untried(&self, delivering: &Delivering<'_>, release: &Release) -> Vec<Untried> {
+        if self.args.untried { Vec::new() } else { delivering.tried(release).not_passed }
+    }
+
+    /// Tries what is built and not published, and what is published and was never tried; decides about what passed.
     async fn tried(&self, delivering: &mut Delivering<'_>) -> Result<(Release, Report), Trouble> {
         let (wanted, _) = self.wanted().await?;
         let decided = self.session.interruptible(async { Ok(delivering.decide(wanted.clone(), false).await) }).await??;
         let of = |variant: &Name| self.plan.variants.iter().find(|planned| planned.name == *variant).cloned();
-        let variants = anew(&decided).iter().filter_map(of).collect();
-        let plan = Plan { variants, ..self.plan.clone() };
-        let (within, destinations) = (Some(RECENT), self.args.to.destinations.clone());
-        let options = smoke::Options { within, destinations, ..smoke::Options::default() };
-        let report = smoke::smoke(self.session, self.prepared, &plan, self.engine.get().await?, &options).await?;
+        let published = self.untried(delivering, &decided);
+        let names = anew(&decided).into_iter().chain(published.iter().map(|one| one.variant.clone()));
+        let plan = Plan { variants: names.filter_map(|name| of(&name)).collect(), ..self.plan.clone() };
+        let (events, credentials) = (self.session.console.events(), &self.prepared.credentials);
+        let mut fetched = Fetched::default();
+        let getting = fetched.get(&published, self.engine, credentials, &events);
+        let got = self.session.interruptible(getting).await;
+        let trying = async {
+            got?;
+            let (within, destinations, published) = (Some(RECENT), self.args.to.destinations.clone(), fetched.images.clone());
+            let options = smoke::Options { within, destinations, published, ..smoke::Options::default() };
+            smoke::smoke(self.session, self.prepared, &plan, self.engine.get().await?, &options).await
+        };
+        let report = trying.await;
+        fetched.forget(self.engine).await;
+        let report = report?;
         smoke::verdict(&report)
             .map_err(|failure| failure.hint("nothing was published: one variant that fails holds back all"))?;
         let passed: BTreeMap<Name, Digest> =
@@ -177,11 +196,13 @@ impl Asking<'_> {
         delivering.refresh()?;
         // It has taken a while: others may have published meanwhile.
         let again = self.session.interruptible(async { Ok(delivering.decide(wanted, false).await) }).await??;
-        match anew(&again).iter().find(|variant| !passed.contains_key(*variant)) {
+        let published = self.untried(delivering, &again);
+        let needed = anew(&again).into_iter().chain(published.into_iter().map(|one| one.variant));
+        match needed.into_iter().find(|variant| !passed.contains_key(variant)) {
             None => Ok((again, report)),
             Some(variant) => {
                 let message = format!(
-                    "what is published of `{variant}` has changed meanwhile, so that it is published anew, and it was not tried"
+                    "what is published of `{variant}` has changed meanwhile, and what would be published now was not tried"
                 );
                 Err(Failure::new(Exit::Refused, message).hint("run the same command again").into())
             }
@@ -190,22 +211,29 @@ impl Asking<'_> {
 }
 
 /// What would be built, tried and pushed, as far as that can be told.
-fn preview(session: &Session, plan: &Plan, schedule: &Schedule, first: &Release) -> Result<(), Failure> {
+fn preview(session: &Session, plan: &Plan, schedule: &Schedule, first: &Release, published: &[Untried]) -> Result<(), Failure> {
     let (anew, preview) = (anew(first), first.preview());
+    let names: Vec<&Name> = anew.iter().chain(published.iter().map(|one| &one.variant)).collect();
     let value = json!({
         "schema": 1,
         "plan": plan,
         "actions": if anew.is_empty() { json!({}) } else { json!(schedule.actions) },
-        "smoke": anew,
+        "smoke": names,
+        "untried": published,
         "release": preview,
     });
     let mut text = match anew.is_empty() {
-        true => "nothing to build or to try: all of it is published\n".to_owned(),
+        true => "nothing to build: all of it is published\n".to_owned(),
         false => output::dry_run(plan, schedule),
     };
-    if !anew.is_empty() {
-        let names: Vec<String> = anew.iter().map(|name| format!("`{name}`")).collect();
+    if !names.is_empty() {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         text += &format!("\nthen tried (`cargo xtask smoke --dry-run` shows how): {}\n", names.join(", "));
+    }
+    for one in published {
+        let before = if one.failed { "failed on this machine" } else { "was never tried on this machine" };
+        let how = if one.here.is_some() { "which is here" } else { "which is pulled for that" };
+        text += &format!("  `{}` is published and {before}: {}, {how}\n", one.variant, one.name());
     }
     session.console.result(&value, &format!("{text}\n{preview}"));
     Ok(())

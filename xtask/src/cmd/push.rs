@@ -35,7 +35,7 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
         session.console.result(&preview, &preview.to_string());
         return Ok(());
     }
-    delivering.refuse_failed(&release)?;
+    delivering.tried(&release).accepted()?.tell(&session.console.events());
     let pushed = interrupt.or(delivering.carry_out(&release, &indexes)).await.ok_or_else(interrupted)?;
     let pushed = pushed.map_err(|error| failed(error, &delivering, None))?;
     delivering.finish(&pushed).await;

@@ -11,6 +11,7 @@ use super::prepare::{Locking, Prepared};
 use super::subject::{Finder, Place};
 use super::{Session, destinations, edge, published};
 use crate::build::{Inventory, Runs};
+use crate::byte_size::size;
 use crate::cli::{self, Format};
 use crate::contents::Contents;
 use crate::diff;
@@ -22,7 +23,7 @@ use crate::oci::Digest;
 use crate::plan::{self, Plan};
 use crate::publish::{Ledger, PublishError};
 use crate::report::assemble::{self, Stages};
-use crate::report::{self, Build, Change, ChangeFound, Destination, Image, Report, Smoke, size};
+use crate::report::{self, Build, Change, ChangeFound, Destination, Image, Report, Smoke};
 use crate::smoke;
 use crate::store::Want;
 

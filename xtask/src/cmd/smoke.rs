@@ -1,5 +1,6 @@
 //! `cargo xtask smoke`: runs built images and checks what they promise.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,7 @@ pub(super) async fn run(session: &Session, args: &cli::Smoke) -> Result<(), Fail
         again: args.again,
         within: None,
         image: args.image.clone(),
+        published: BTreeMap::new(),
         keep: args.keep,
         destinations: args.destinations.clone(),
     };
@@ -80,10 +82,21 @@ pub(super) struct Options {
     pub(super) within: Option<Duration>,
     /// An image that stands in for the one variant of the plan.
     pub(super) image: Option<String>,
+    /// Images that stand in for what this plan would build of the same: what the engine calls them, and people.
+    pub(super) published: BTreeMap<Name, Published>,
     /// Leave what was started.
     pub(super) keep: bool,
     /// `--destination`: where the last release is looked up, instead of where the file says.
     pub(super) destinations: Vec<String>,
+}
+
+/// An image that is published, as the engine has it.
+#[derive(Debug, Clone)]
+pub(super) struct Published {
+    /// In the engine.
+    pub(super) tag: String,
+    /// In the registry.
+    pub(super) name: String,
 }
 
 impl Default for Options {
@@ -94,6 +107,7 @@ impl Default for Options {
             again: false,
             within: None,
             image: None,
+            published: BTreeMap::new(),
             keep: false,
             destinations: Vec::new(),
         }
@@ -232,10 +246,17 @@ async fn candidates(plan: &Plan, engine: &Engine, options: &Options) -> Result<V
     let (mut candidates, mut missing) = (Vec::new(), Vec::new());
     for variant in &plan.variants {
         let step = plan.step(&variant.finished).filter(|step| inventory.find(step).is_some());
-        let found = match step.and_then(|step| step.stage.as_ref()) {
-            Some(stage) => candidate(engine, variant, stage, false).await?,
+        let published = options.published.get(&variant.name);
+        let tag = published.map(|published| &published.tag).or_else(|| step?.stage.as_ref());
+        let found = match tag {
+            Some(tag) => candidate(engine, variant, tag, false).await?,
             None => None,
         };
+        let named = |found: Candidate| match published {
+            Some(published) => Candidate { image: published.name.clone(), ..found },
+            None => found,
+        };
+        let found = found.map(named);
         match found {
             Some(found) => candidates.push(found),
             None => missing.push(variant.name.to_string()),

@@ -8,6 +8,7 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use super::session::variable;
+use crate::byte_size::{self, size};
 use crate::diff::Difference;
 use crate::event::{Event, Events};
 use crate::family::Name;
@@ -30,24 +31,11 @@ pub(super) struct Pushed {
     pub(super) indexes: Vec<PublishedIndex>,
 }
 
-/// `412.3 MB`
-pub(super) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.2} GB", bytes as f64 / 1e9),
-    }
-}
-
-/// `+1.2 MB`; nothing where there is nothing to compare with.
+/// `+1.20 MB`; nothing where there is nothing to compare with.
 fn growth(image: &PublishedImage) -> Option<String> {
     let before = image.before.filter(|before| before.digest != image.digest)?.size?;
-    Some(match image.size.checked_sub(before) {
-        Some(0) => "as large as before".to_owned(),
-        Some(more) => format!("+{}", size(more)),
-        None => format!("−{}", size(before - image.size)),
-    })
+    let growth = byte_size::growth(before, image.size);
+    Some(if growth.is_empty() { "as large as before".to_owned() } else { growth })
 }
 
 fn state(state: TagState) -> &'static str {
@@ -248,19 +236,19 @@ mod tests {
     fn what_a_person_reads() {
         let before = |size| Some(Before { digest: Digest::of("before"), size });
         for (before, told) in [
-            (None, "  412.3 MB compressed\n"),
-            (before(None), "  412.3 MB compressed\n"),
-            (before(Some(411_100_000)), "  412.3 MB compressed (+1.2 MB)\n"),
-            (before(Some(412_300_500)), "  412.3 MB compressed (−500 B)\n"),
-            (before(Some(412_300_000)), "  412.3 MB compressed (as large as before)\n"),
-            (Some(Before { digest: Digest::of("image"), size: Some(412_300_000) }), "  412.3 MB compressed\n"),
+            (None, "  412 MB compressed\n"),
+            (before(None), "  412 MB compressed\n"),
+            (before(Some(411_100_000)), "  412 MB compressed (+1.20 MB)\n"),
+            (before(Some(412_300_500)), "  412 MB compressed (-500 B)\n"),
+            (before(Some(412_300_000)), "  412 MB compressed (as large as before)\n"),
+            (Some(Before { digest: Digest::of("image"), size: Some(412_300_000) }), "  412 MB compressed\n"),
         ] {
             let text = text(&pushed(before));
             assert!(text.contains(told), "{told} in {text}");
             for part in [
                 "ghcr.io/team/image:aws  set",
                 "application/vnd.cyclonedx+json 98f3ae1ef671, attached in 1 destination",
-                "2 layers sent (1.2 kB), 9 reused (2.00 GB)",
+                "2 layers sent (1.23 kB), 9 reused (2.00 GB)",
                 "12.3 s",
             ] {
                 assert!(text.contains(part), "{part} in {text}");
@@ -272,9 +260,9 @@ mod tests {
     fn a_table_is_a_table_whatever_is_in_it() {
         let text = markdown(&"epic".parse().expect("a name"), &pushed(None));
         let image = Digest::of("image");
-        let row = format!("| `aws` | `{image}` | `aws` set | 412.3 MB | new | `{}` |", Digest::of("sbom").short(12));
+        let row = format!("| `aws` | `{image}` | `aws` set | 412 MB | new | `{}` |", Digest::of("sbom").short(12));
         assert!(text.contains(&row), "{text}");
-        assert!(text.contains("| o\\|ne &lt;b&gt; (`ghcr.io/team/image`) | 2 (1.2 kB) | 9 (2.00 GB) |"), "{text}");
+        assert!(text.contains("| o\\|ne &lt;b&gt; (`ghcr.io/team/image`) | 2 (1.23 kB) | 9 (2.00 GB) |"), "{text}");
         assert_eq!(cell("a\nb|c`d"), "a b\\|c\\`d");
         assert_eq!((code("a`b"), code("a b")), ("``a`b``".to_owned(), "`a b`".to_owned()));
     }

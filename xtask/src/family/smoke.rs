@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Template;
+use crate::byte_size::size;
 
 /// What an image has to do beyond what every image of the pipeline has to. A child has its parent's as well.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -62,7 +63,7 @@ impl fmt::Display for Growth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Percent(percent) => write!(f, "{percent} %"),
-            Self::Bytes(bytes) => write!(f, "{} MB", bytes / 1_000_000),
+            Self::Bytes(bytes) => f.write_str(&size(*bytes)),
         }
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::progress::{describe, size};
+use super::progress::describe;
+use crate::byte_size::size;
 use crate::event::{Event, Outcome, Sink};
 
 /// Events as plain lines.

@@ -120,8 +120,3 @@ pub(super) fn describe(outcome: Outcome, time: Duration, detail: &str) -> String
     };
     if detail.is_empty() { text } else { format!("{text}: {detail}") }
 }
-
-/// Bytes for people, in decimal units as registries and disks count them: `262.8 MB`.
-pub(super) fn size(bytes: u64) -> String {
-    indicatif::DecimalBytes(bytes).to_string()
-}

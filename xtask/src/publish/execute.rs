@@ -21,7 +21,7 @@ use super::tagging::{self, Journal, Subject, Target};
 use super::upload::{Lane, UploadError, Volume};
 use super::{Failed, PublishError, Refusal};
 use crate::event::{Event, Events, Outcome};
-use crate::oci::Repository;
+use crate::oci::{Digest, Repository};
 use crate::registry::{Access, Registry, RegistryError, Sources};
 use crate::store::{Blobs, Compression, LayerBlob, Want, obtain};
 
@@ -40,7 +40,13 @@ pub struct Means<'a> {
     pub events: &'a Events,
     /// What is attached to images.
     pub attaching: Attaching<'a>,
+    /// Whether an image may be published, by what it is called and its config digest; none: every one may. It is asked about
+    /// every image before the first tag is set: an engine that keeps manifests calls none by its config digest.
+    pub verdict: Option<Verdict<'a>>,
 }
+
+/// Why an image is not published; none where it may be.
+pub type Verdict<'a> = &'a (dyn Fn(&str, Digest) -> Option<Refusal> + Sync);
 
 /// Makes a client for every repository of the plan. Nothing is sent to a registry yet; credential helpers are asked.
 ///
@@ -272,8 +278,10 @@ where
             }
             (None, None) => return Err(PublishError::Missing { variants: vec![item.release.variant.clone()] }),
         };
+        let here = item.release.built.as_ref().filter(|_| item.choice == Choice::Built).map(|built| built.image.clone());
+        let name = here.unwrap_or_else(|| image.manifest.digest.to_string());
+        refusals.extend(means.verdict.and_then(|verdict| verdict(&name, image.config_digest)));
         if let Some(tested) = item.release.config_digest.filter(|tested| *tested != image.config_digest) {
-            let name = item.release.built.as_ref().map_or_else(|| image.manifest.digest.to_string(), |built| built.image.clone());
             refusals.push(Refusal::OtherImage { image: name, found: image.config_digest, tested });
         }
         images.push(image);

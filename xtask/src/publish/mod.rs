@@ -27,7 +27,7 @@ pub use attach::{
     Artifact, Attached, Attaching, AttachmentPlan, AttachmentPreview, AttachmentState, Because, Describe, Described, SBOM_FILE,
 };
 pub use decide::Choice;
-pub use execute::{Means, Registries, connect, connect_to, execute};
+pub use execute::{Means, Registries, Verdict, connect, connect_to, execute};
 pub use image::{Descriptor, Image};
 pub use index::{IndexRelease, PublishedIndex, complete, member_tag};
 pub use ledger::{AttachmentLine, ImageLine, Ledger, LedgerError, Remembered, State, TagLine, View};

@@ -71,6 +71,14 @@ pub enum Refusal {
         /// The checks that failed.
         checks: Vec<String>,
     },
+    /// Whether the image failed cannot be told.
+    #[error("whether `{image}` failed smoke cannot be told: {why}")]
+    Unjudged {
+        /// The local name, or the manifest.
+        image: String,
+        /// Why not.
+        why: String,
+    },
     /// An immutable tag is there, with something else.
     #[error("`{tag}` is immutable and is {found} already; this release is {wanted}; {}", ledger_says(remembered.as_ref()))]
     Taken {
@@ -161,6 +169,7 @@ impl Refusal {
             Self::Clash { .. } | Self::BothKinds { .. } => "change `[tags]` or the aliases in variants.toml",
             Self::OtherImage { .. } => "run `cargo xtask smoke` on what is built now",
             Self::Failed { .. } => "mend it and build again; `cargo xtask smoke --again` tries it once more",
+            Self::Unjudged { .. } => "make the file readable for this user, or remove it and run `cargo xtask smoke`",
             Self::Taken { .. } => "commit, so that the release has a tag of its own: an immutable tag is never moved",
             Self::Split { .. } => "commit, so that the release has a tag of its own; `cargo xtask verify` shows what is where",
             Self::Ambiguous { .. } => "say which one with `--from NAME`, or name the digest",

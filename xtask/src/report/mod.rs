@@ -6,7 +6,7 @@ mod html;
 mod model;
 pub mod treemap;
 
-pub use html::{page, size};
+pub use html::page;
 pub use model::{
     Asked, Build, Built, Change, ChangeFound, Destination, Group, Image, Item, Layer, PublishedTag, Report, Says, Smoke, Step,
     StepKind,

@@ -2,10 +2,11 @@
 //! published needs a real one: tests/images.)
 
 use std::fs;
+use std::path::Path;
 
 use crate::support::family::TinyFamily;
 use crate::support::front::{Front, Say, error};
-use crate::support::registry::LocalRegistry;
+use crate::support::registry::{LocalRegistry, run};
 use crate::support::xtask::ran;
 
 fn to(name: &str, address: &str) -> String {
@@ -70,7 +71,7 @@ fn one_variant_that_fails_holds_back_all_and_push_refuses_it_too() {
 }
 
 #[test]
-fn what_is_published_is_neither_built_nor_tried_again() {
+fn what_is_published_is_not_built_again() {
     let family = TinyFamily::new();
     let summary = family.places().join("summary.md");
     family.build(&["--variant", "azure"]).ends(0);
@@ -80,7 +81,7 @@ fn what_is_published_is_neither_built_nor_tried_again() {
     // Another machine: the engine has nothing of it, nor has the cache.
     let elsewhere = tempfile::tempdir().expect("a folder");
     let publish = || {
-        let mut command = family.planning(&["publish", "--variant", "azure", "--format", "json"]);
+        let mut command = family.planning(&["publish", "--variant", "azure", "--untried", "--format", "json"]);
         command.env("GANTRY_CACHE_DIR", elsewhere.path().join("cache")).env("XDG_STATE_HOME", elsewhere.path().join("state"));
         command.env("GITHUB_STEP_SUMMARY", &summary);
         ran(command).ends(0)
@@ -101,6 +102,64 @@ fn what_is_published_is_neither_built_nor_tried_again() {
     let second = publish();
     assert!(second.steps_that_are("up-to-date").contains(&"attach".to_owned()));
     assert!(second.events_of("transfer").is_empty());
+}
+
+/// What `smoke` writes of an image that passed.
+fn remember(state: &Path, config: &str) {
+    let record = serde_json::json!({
+        "schema": 1, "variant": "azure", "image": "azure", "config-digest": config, "checks": config, "outcome": "passed",
+        "at": "2026-11-20T00:00:00Z", "results": [], "seconds": 1.0,
+    });
+    fs::create_dir_all(state.join("gantry/smoke")).expect("a folder");
+    fs::write(state.join("gantry/smoke").join(format!("{}.json", config.replace(':', "-"))), record.to_string())
+        .expect("written");
+}
+
+#[test]
+fn what_push_has_published_untried_is_tried_first() {
+    let family = TinyFamily::new();
+    family.build(&["--variant", "azure"]).ends(0);
+    family.run(&["push", "--variant", "azure"]).ends(0).says(&["was not tried on this machine"]);
+    let published = family.registry.tags();
+    let publish = |more: &[&str]| family.run(&[&["publish", "--variant", "azure"], more].concat());
+    let shown = publish(&["--dry-run"]).ends(0).stdout;
+    for part in ["nothing to build", "then tried", "`azure` is published and was never tried on this machine", "which is here"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    // busybox is no entrypoint.
+    publish(&[]).ends(5).says(&["smoke failed: `azure`", "nothing was published"]);
+    assert!(publish(&["--dry-run"]).ends(0).stdout.contains("is published and failed on this machine"));
+    publish(&["--untried"]).ends(8).says(&["failed smoke at 20"]);
+    assert_eq!(family.registry.tags(), published);
+    // Where a record says that it passed, however long ago, nothing is tried.
+    remember(&family.places().join("state"), &family.config_digest("azure"));
+    let json = publish(&["--format", "json"]).ends(0).json();
+    assert_eq!((&json["images"][0]["because"], &json["smoke"]), (&"adopted".into(), &serde_json::Value::Null));
+}
+
+#[test]
+fn what_another_machine_has_published_is_pulled_to_be_tried() {
+    let family = TinyFamily::new();
+    family.build(&["--variant", "azure"]).ends(0);
+    family.run(&["push", "--variant", "azure"]).ends(0);
+    let here = family.tags();
+    run("docker", &[&["rmi", "-f"], &here.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let publish = |more: &[&str]| {
+        let mut command = family.planning(&[&["publish", "--variant", "azure", "--format", "json"], more].concat());
+        command.env("GANTRY_CACHE_DIR", elsewhere.path().join("cache")).env("XDG_STATE_HOME", elsewhere.path().join("state"));
+        ran(command)
+    };
+    let shown = publish(&["--dry-run"]).ends(0).json();
+    assert_eq!((&shown["smoke"][0], &shown["untried"][0]["variant"]), (&"azure".into(), &"azure".into()));
+    assert_eq!(
+        (&shown["untried"][0]["here"], shown["actions"].as_object().map(serde_json::Map::len)),
+        (&serde_json::Value::Null, Some(0))
+    );
+    assert_eq!(family.tags(), Vec::<String>::new());
+    let tried = publish(&[]).ends(5).says(&["smoke failed: `azure`"]);
+    assert!(tried.stderr.contains("@sha256:") && !tried.steps().keys().any(|step| step.contains("finished")), "{}", tried.stderr);
+    assert_eq!(family.tags(), Vec::<String>::new(), "what was pulled is gone");
 }
 
 #[test]

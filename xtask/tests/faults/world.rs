@@ -73,8 +73,14 @@ impl Job {
                     sbom: true,
                 };
                 let release = Release::decide(plan, &deciding).await?;
-                let means =
-                    Means { registries: &registries, blobs: &blobs, compression, events, attaching: Attaching::Sboms(&Said) };
+                let means = Means {
+                    registries: &registries,
+                    blobs: &blobs,
+                    compression,
+                    events,
+                    attaching: Attaching::Sboms(&Said),
+                    verdict: None,
+                };
                 let export = async |_: &[String]| {
                     exported.store(true, Ordering::Relaxed);
                     let build = self.build.ok_or(std::io::ErrorKind::NotFound)?;

@@ -10,7 +10,7 @@ use xtask::event::Event;
 use xtask::failure::Exit;
 use xtask::oci::{Digest, media_type};
 use xtask::publish::verify::{Asked, Kind, Looking, compare, look};
-use xtask::publish::{Because, Delivery, Describe, Described, Image, PublishError, Published, Registries};
+use xtask::publish::{Because, Delivery, Describe, Described, Image, PublishError, Published, Refusal, Registries};
 use xtask::registry::fallback_tag;
 
 use crate::support::front::{Front, Say, error};
@@ -84,7 +84,7 @@ fn every_destination_has_the_same_sbom_before_any_tag() {
     for registry in [&a, &b] {
         let found = sboms(registry, "aws");
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].0.as_str(), &found[0].1["of"]), (told.digest.to_string().as_str(), &json!(image.id())));
+        assert_eq!((found[0].0.as_str(), &found[0].1["of"]), (told.digest.to_string().as_str(), &json!(image.config_digest())));
     }
     let steps: Vec<String> = events
         .seen()
@@ -212,7 +212,7 @@ fn verify_tells_where_an_image_lacks_its_sbom() {
         of_sboms.map(|it| (it.destination, it.message)).collect::<Vec<_>>()
     };
     assert_eq!((kinds(false), kinds(true)), (vec![], vec![]));
-    let (_, document) = (published.images[0].attachments[0].digest, image.id());
+    let (_, document) = (published.images[0].attachments[0].digest, image.config_digest());
     let blob = Digest::of(json!({"bomFormat": "CycloneDX", "of": document}).to_string());
     let whole = std::fs::read(b.blob(blob)).expect("the document");
     std::fs::write(b.blob(blob), vec![b'x'; whole.len()]).expect("damaged");
@@ -276,6 +276,27 @@ fn what_was_tried_is_published_and_nothing_else() {
     let publish = |tested| runtime(async { machine.publish(&plan(tested), &clients, &Trigger::never().events()).await });
     let error = publish(Digest::of("another image")).expect_err("another one was tried");
     assert_eq!((error.exit(), a.tags()), (Exit::Refused, Vec::new()), "{error}");
-    assert!(error.to_string().contains(&format!("is {} now", image.id())), "{error}");
-    publish(image.id()).expect("published");
+    assert!(error.to_string().contains(&format!("is {} now", image.config_digest())), "{error}");
+    publish(image.config_digest()).expect("published");
+}
+
+/// An engine that keeps manifests calls an image by one: whether it failed is known once its layers are read.
+#[test]
+fn what_failed_is_refused_before_any_tag_even_where_that_is_known_late() {
+    let (a, image) = (LocalRegistry::start(None), LocalImage::build("one"));
+    let clients = hasty_to([a.repository()].into_iter());
+    let wanted = plan(vec![("aws", &image, vec![delivery("a", a.repository(), &["once aws-1", "moves aws"])])]);
+    let failed = |image: &str, config| {
+        let (image, at, checks) = (image.to_owned(), "2026-11-20".to_owned(), vec!["`ssh`".to_owned()]);
+        Some(Refusal::Failed { image, config, at, checks })
+    };
+    let machine = Machine::new();
+    let publish = |verdict| runtime(async { machine.publish_if(&wanted, &clients, &Trigger::never().events(), verdict).await });
+    let error = publish(Some(&failed)).expect_err("it failed");
+    assert_eq!((error.exit(), a.tags()), (Exit::Refused, Vec::new()), "{error}");
+    let words = format!("`{}` ({}) failed smoke at 2026-11-20: `ssh`", image.name, image.config_digest());
+    assert!(error.to_string().contains(&words), "{error}");
+    // What is published already, as well.
+    publish(Some(&|_, _| None)).expect("published");
+    assert_eq!(publish(Some(&failed)).expect_err("it failed").exit(), Exit::Refused);
 }

@@ -19,7 +19,7 @@ use xtask::event::Events;
 use xtask::oci::{Platform, Repository};
 use xtask::publish::{
     Attaching, Circumstances, Deciding, Delivery, Describe, Ledger, Means, Origin, PublishError, Published, Registries, Release,
-    ReleasePlan, Tag, TagKind, TagState, Tree, VariantRelease, execute,
+    ReleasePlan, Tag, TagKind, TagState, Tree, VariantRelease, Verdict, execute,
 };
 use xtask::registry::{Access, Registry, Sources};
 use xtask::retry::{Policy, SystemClock};
@@ -128,10 +128,20 @@ impl Machine {
     }
 
     async fn publish(&self, plan: &ReleasePlan, registries: &Registries, events: &Events) -> Result<Published, PublishError> {
+        self.publish_if(plan, registries, events, None).await
+    }
+
+    async fn publish_if(
+        &self,
+        plan: &ReleasePlan,
+        registries: &Registries,
+        events: &Events,
+        verdict: Option<Verdict<'_>>,
+    ) -> Result<Published, PublishError> {
         let (blobs, mut ledger, compression) = (self.blobs(), self.ledger(), self.compression);
         let release = self.decide(plan, registries).await?;
         let attaching = self.describe.as_deref().map_or(Attaching::Nothing, Attaching::Sboms);
-        let means = Means { registries, blobs: &blobs, compression, events, attaching };
+        let means = Means { registries, blobs: &blobs, compression, events, attaching, verdict };
         execute(&release, &means, &mut ledger, async |names: &[String]| save(names).await).await
     }
 }

@@ -60,6 +60,7 @@ impl World {
             compression: Compression::default(),
             events: &events,
             attaching: Attaching::Copies,
+            verdict: None,
         };
         let export = async |_: &[String]| Err::<tokio::io::Empty, _>(std::io::Error::other("nothing is exported"));
         execute(&release, &means, &mut ledger, export).await

@@ -76,6 +76,16 @@ impl LocalImage {
         run("docker", &["image", "inspect", "--format", "{{.Id}}", &self.name]).parse().expect("an id")
     }
 
+    /// The digest of its configuration, as `docker save` names it: of both of docker's stores.
+    pub(crate) fn config_digest(&self) -> Digest {
+        let saved = run("sh", &["-c", "docker save \"$0\" | tar -xOf - manifest.json", &self.name]);
+        let manifest: serde_json::Value = serde_json::from_str(&saved).expect("JSON");
+        let config = manifest[0]["Config"].as_str().expect("a file");
+        // `HEX.json` from docker's own store, `blobs/sha256/HEX` from containerd's.
+        let hex = config.rsplit('/').next().unwrap_or(config).trim_end_matches(".json");
+        format!("sha256:{hex}").parse().expect("a digest")
+    }
+
     /// As the engine has it; none once it was removed from there.
     pub(crate) fn built(&self) -> Option<Built> {
         let output = Command::new("docker").args(["image", "inspect", &self.name]).output().expect("docker runs");

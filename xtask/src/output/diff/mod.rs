@@ -7,6 +7,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use crate::byte_size::{growth, size};
 use crate::contents::PackageKind;
 use crate::diff::{Aspect, Bulk, Change, Difference, Installed, PackageChange, Setting, SettingKind, Side, Size};
 use crate::plan::PIN;
@@ -14,28 +15,6 @@ use crate::plan::PIN;
 pub use human::text;
 pub(crate) use markdown::code;
 pub use markdown::markdown;
-
-/// `12.3 MB`; what is less than a tenth of that in kB.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..100_000 => format!("{}.{} kB", bytes / 1_000, bytes / 100 % 10),
-        // Rounded, as a person would.
-        _ => {
-            let tenths = bytes.saturating_add(50_000) / 100_000;
-            format!("{}.{} MB", tenths / 10, tenths % 10)
-        }
-    }
-}
-
-/// `+12.3 MB`, `-1.0 kB`; nothing where both are the same.
-fn growth(before: u64, after: u64) -> String {
-    match before.cmp(&after) {
-        std::cmp::Ordering::Equal => String::new(),
-        std::cmp::Ordering::Less => format!("+{}", size(after - before)),
-        std::cmp::Ordering::Greater => format!("-{}", size(before - after)),
-    }
-}
 
 /// `+8`, `-3`; nothing where both are the same.
 fn more(before: usize, after: usize) -> String {

@@ -1,7 +1,7 @@
 //! A difference as people read it.
 
 use super::markdown::code;
-use super::{growth, markdown, size, text};
+use super::{markdown, text};
 use crate::contents::PackageKind;
 use crate::diff::{Difference, compare, made};
 
@@ -23,13 +23,6 @@ fn example() -> Difference {
 }
 
 #[test]
-fn sizes_are_in_megabytes() {
-    let told = [0, 999, 1_000, 99_999, 100_000, 149_999, 150_000, 12_340_000, 1_933_000_000].map(size);
-    assert_eq!(told, ["0 B", "999 B", "1.0 kB", "99.9 kB", "0.1 MB", "0.1 MB", "0.2 MB", "12.3 MB", "1933.0 MB"]);
-    assert_eq!([growth(1, 1), growth(1, 3), growth(2_000_000, 0)], ["", "+2 B", "-2.0 MB"]);
-}
-
-#[test]
 fn for_people() {
     let difference = example();
     let digests = [&difference.before, &difference.after].map(|side| format!("sha256:{}", side.config.short(12)));
@@ -44,7 +37,7 @@ Debian packages       1      2          +1
 npm packages          1      1
 
 Debian packages: 1 added, 1 upgraded
-  added     git    1:2.47-1         +1.0 kB
+  added     git    1:2.47-1         +1.00 kB
   upgraded  libc6  2.41-1 → 2.41-2
 
 npm packages: 1 moved
@@ -65,7 +58,7 @@ files, folders and links: 1 added (4 B), 1 changed (2 B → 3 B)
   /usr      1                 1        +5 B
 
 packages that make the difference:
-  +1.0 kB  git  (Debian packages)
+  +1.00 kB  git  (Debian packages)
 ";
     let expected = expected.replace("BEFORE", &digests[0]).replace("AFTER", &digests[1]);
     assert_eq!(text(&difference.clone().without_list()), expected);
@@ -94,7 +87,7 @@ fn for_release_notes() {
 
 | | package | before | after | size |
 |---|---|---|---|---:|
-| added | `git` | – | `1:2.47-1` | +1.0 kB |
+| added | `git` | – | `1:2.47-1` | +1.00 kB |
 | upgraded | `libc6` | `2.41-1` | `2.41-2` |  |
 
 **npm packages: 1 moved**
@@ -127,7 +120,7 @@ fn for_release_notes() {
 
 | package | | before | after | difference |
 |---|---|---:|---:|---:|
-| `git` | Debian packages | 0 B | 1.0 kB | +1.0 kB |
+| `git` | Debian packages | 0 B | 1.00 kB | +1.00 kB |
 ";
     let expected = expected.replace("BEFORE", &digests[0]).replace("AFTER", &digests[1]);
     assert_eq!(markdown(&difference.without_list(), 2), expected);

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use maud::{Markup, PreEscaped, html};
 
 use super::nothing;
-use super::words::{bytes, count, percent, size};
+use super::words::{bytes, count, percent};
+use crate::byte_size::size;
 use crate::report::{Image, Layer, Report};
 
 /// Colours in the style sheet.

@@ -14,8 +14,6 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Report;
 
-pub use words::size;
-
 /// Nothing is fetched, run or sent, whatever the page says.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 

@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use super::nothing;
-use super::words::{bytes, count, kind, of_kind, percent, size};
+use super::words::{bytes, count, kind, of_kind, percent};
+use crate::byte_size::size;
 use crate::contents::PackageKind;
 use crate::report::treemap::{Area, squarify};
 use crate::report::{Built, Group, Item, Report};

@@ -2,31 +2,12 @@
 
 use maud::{Markup, html};
 
+use crate::byte_size::size;
 use crate::contents::PackageKind;
 use crate::oci::Digest;
 use crate::report::Group;
 
-/// Bytes in three digits and decimal units, as disks and registries count them: `505 MB`, `1.23 GB`.
-pub fn size(bytes: u64) -> String {
-    let units = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
-    let exact = bytes as f64;
-    match units.into_iter().find(|(unit, _)| exact >= unit * 0.9995) {
-        Some((unit, name)) => {
-            let value = exact / unit;
-            let digits = if value >= 99.95 {
-                0
-            } else if value >= 9.995 {
-                1
-            } else {
-                2
-            };
-            format!("{value:.digits$} {name}")
-        }
-        None => format!("{bytes} B"),
-    }
-}
-
-/// The same with the exact number beside it.
+/// Bytes, with the exact number beside the words.
 pub(super) fn bytes(bytes: u64) -> Markup {
     html! { data value=(bytes) title={ (bytes) " bytes" } { (size(bytes)) } }
 }
@@ -112,17 +93,6 @@ mod tests {
 
     #[test]
     fn figures_are_short() {
-        for (bytes, words) in [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.00 kB"),
-            (65_234, "65.2 kB"),
-            (505_400_000, "505 MB"),
-            (999_600_000, "1.00 GB"),
-            (1_230_000_000, "1.23 GB"),
-        ] {
-            assert_eq!(size(bytes), words, "{bytes}");
-        }
         for (seconds, words) in [(0.04, "0.0 s"), (9.96, "10 s"), (60.0, "1 min"), (125.2, "2 min 5 s")] {
             assert_eq!(duration(seconds), words, "{seconds}");
         }
