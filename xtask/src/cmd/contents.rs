@@ -168,7 +168,7 @@ impl Library {
     }
 
     /// An image of which every layer was read before.
-    fn known(&self, config: &Bytes, digest: Digest) -> Option<Contents> {
+    pub(crate) fn known(&self, config: &Bytes, digest: Digest) -> Option<Contents> {
         let config = ImageConfig::read(config).ok()?;
         let layer = |diff_id: &Digest| {
             let size = self.blobs.layer(*diff_id, &self.compression).map(|blob| blob.size);

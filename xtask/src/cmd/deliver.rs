@@ -123,7 +123,7 @@ impl<'a> Delivering<'a> {
             compression: self.prepared.family.compression,
             force: self.how.force,
             building,
-            sbom: self.how.sbom,
+            describe: self.describing.as_ref().map(|describing| describing as &dyn publish::Describe),
         };
         Release::decide(wanted, &deciding).await
     }

@@ -11,8 +11,8 @@ use crate::diff::{Difference, compare};
 use crate::failure::Failure;
 use crate::family::Family;
 use crate::oci::{Digest, Repository};
-use crate::publish::{Delivery, Describe, Described, Image, PublishedImage};
-use crate::sbom::cyclonedx;
+use crate::publish::{Delivery, Describe, Described, Image, Learned, PublishedImage, Truth};
+use crate::sbom::{cyclonedx, untrue};
 use crate::store::{Blobs, Exported, LayerBlob};
 
 /// Reads images, and remembers what is in them.
@@ -31,7 +31,24 @@ impl Describing {
         Ok(Self { library, finder, blobs: Arc::clone(blobs), known: Mutex::default() })
     }
 
+    fn known(&self, config: Digest) -> Option<Contents> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&config).cloned()
+    }
+
+    fn keep(&self, contents: &Contents) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(contents.config_digest, contents.clone());
+    }
+
     async fn contents(&self, image: &Image, at: &Delivery) -> Result<Contents, Failure> {
+        if let Some(known) = self.known(image.config_digest) {
+            return Ok(known);
+        }
+        let contents = self.read(image, at).await?;
+        self.keep(&contents);
+        Ok(contents)
+    }
+
+    async fn read(&self, image: &Image, at: &Delivery) -> Result<Contents, Failure> {
         let pairs = || image.diff_ids.iter().copied().zip(&image.layers);
         let is_here = |digest, size| std::fs::symlink_metadata(self.blobs.path(digest)).is_ok_and(|file| file.len() == size);
         if pairs().all(|(diff_id, layer)| self.library.has(diff_id) || is_here(layer.digest, layer.size)) {
@@ -69,8 +86,7 @@ impl Describing {
         let before = image.before.filter(|before| before.digest != image.digest)?.digest;
         let tag = image.destinations.values().flatten().next()?;
         let repository: Repository = tag.reference.rsplit_once(':')?.0.parse().ok()?;
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&image.config_digest).cloned();
-        let now = match known {
+        let now = match self.known(image.config_digest) {
             Some(known) => known,
             None => self.without_reading(&repository.digest(image.digest).to_string()).await?,
         };
@@ -91,9 +107,21 @@ impl Describe for Describing {
     fn sbom<'a>(&'a self, image: &'a Image, at: &'a Delivery) -> Described<'a> {
         Box::pin(async move {
             let contents = self.contents(image, at).await.map_err(|failure| failure.message)?;
-            let document = cyclonedx(&contents);
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(image.config_digest, contents);
-            Ok(document.into())
+            Ok(cyclonedx(&contents).into())
+        })
+    }
+
+    fn knows(&self, image: &Image) -> Option<Truth> {
+        let contents = self.known(image.config_digest).or_else(|| self.library.known(&image.config, image.config_digest))?;
+        self.keep(&contents);
+        Some(Box::new(move |document| untrue(document, &contents)))
+    }
+
+    fn learns<'a>(&'a self, image: &'a Image, at: &'a Delivery) -> Learned<'a> {
+        Box::pin(async move {
+            let contents = self.contents(image, at).await.map_err(|failure| failure.message)?;
+            let truth: Truth = Box::new(move |document| untrue(document, &contents));
+            Ok(truth)
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::describe::Describing;
 use super::destinations::{self, Target};
 use super::prepare::read_family;
 use super::summary::{self, Pushed};
@@ -54,7 +55,8 @@ pub(super) async fn run(session: &Session, args: &Promote) -> Result<(), Failure
         let identified = located.identify(&family.name)?;
         let wanted = wanted(args, &family, &identified, &targets, &newest)?;
         ecr::preflight(&wanted, &family, &events).await?;
-        let release = Release::given(wanted, located, &registries, &newest).await?;
+        let describing = Describing::new(session, &family, &blobs)?;
+        let release = Release::given(wanted, located, &registries, &newest, Some(&describing)).await?;
         if args.dry_run {
             let preview = release.preview();
             session.console.result(&preview, &preview.to_string());

@@ -1,7 +1,9 @@
 //! `cargo xtask verify`: whether what is published is the same everywhere, whole, and what it should be. Needs no engine.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use super::describe::Describing;
 use super::destinations::{self, Target};
 use super::prepare::read_family;
 use super::{Session, lineage};
@@ -12,8 +14,9 @@ use crate::host;
 use crate::oci::is_tag;
 use crate::plan;
 use crate::publish::verify::{Asked, Kind, Looking, compare, look, newest_immutable};
-use crate::publish::{Ledger, PublishError, Tag, TagKind, View, connect_to};
+use crate::publish::{Describe, Ledger, PublishError, Tag, TagKind, View, connect_to};
 use crate::registry::Access;
+use crate::store::Blobs;
 
 pub(super) async fn run(session: &Session, args: &Verify) -> Result<(), Failure> {
     let family = read_family(session)?;
@@ -35,7 +38,16 @@ pub(super) async fn run(session: &Session, args: &Verify) -> Result<(), Failure>
         let places = asked.iter().flat_map(|asked| &asked.deliveries);
         let places = places.map(|to| (to.destination.as_str(), &to.repository, to.insecure));
         let registries = connect_to(places, Access::Pull, &sources).await?;
-        Ok(look(&asked, &registries, Looking { deep: args.deep, sboms: !args.no_sbom }).await)
+        let looking = Looking { deep: args.deep, sboms: !args.no_sbom };
+        let describing = match looking.deep && looking.sboms {
+            true => {
+                let blobs = Blobs::open(&session.places()?.cache_folder("layers")?).map_err(PublishError::Store)?;
+                Some(Describing::new(session, &family, &Arc::new(blobs))?)
+            }
+            false => None,
+        };
+        let describe = describing.as_ref().map(|describing| describing as &dyn Describe);
+        Ok(look(&asked, &registries, looking, describe).await)
     };
     let evidence = session.interruptible(work).await?;
     let report = compare(&family.name, &asked, &evidence, &ledger, args.deep);

@@ -1,7 +1,7 @@
 //! The ledger of a release: what was wanted and what became of each tag, one JSON line after the other, on the disk before
 //! the next thing is done. A run that was killed is resumed from it; the registries themselves are the second ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -154,6 +154,11 @@ pub struct View {
 }
 
 impl View {
+    /// The manifests of all that was attached.
+    pub fn attached(&self) -> BTreeSet<Digest> {
+        self.attachments.values().map(|line| line.digest).collect()
+    }
+
     /// Reads lines; one that was torn when its writer was killed says nothing, wherever it stands.
     fn read(&mut self, text: &[u8]) {
         for line in text.split(|byte| *byte == b'\n') {

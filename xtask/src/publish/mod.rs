@@ -24,7 +24,8 @@ mod upload;
 pub mod verify;
 
 pub use attach::{
-    Artifact, Attached, Attaching, AttachmentPlan, AttachmentPreview, AttachmentState, Because, Describe, Described, SBOM_FILE,
+    Artifact, Attached, Attaching, AttachmentPlan, AttachmentPreview, AttachmentState, Because, Describe, Described, Learned,
+    SBOM_FILE, Truth, Untrue,
 };
 pub use decide::Choice;
 pub use execute::{Means, Registries, Verdict, connect, connect_to, execute};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
-use super::attach::Scope;
+use super::attach::{Describe, Looking, Scope};
 use super::image::{Head, Image};
 use super::ledger::View;
 use super::plan::{ReleasePlan, TagKind, forbidden};
@@ -140,7 +140,8 @@ async fn read(registry: &Registry, digest: Digest) -> Result<Result<Image, Strin
 }
 
 impl Release {
-    /// The release of an image that is given, instead of decided on: `plan` names the tags that are to point to it.
+    /// The release of an image that is given, instead of decided on: `plan` names the tags that are to point to it. `describe` tells
+    /// which SBOMs are not copied.
     ///
     /// # Errors
     /// An immutable tag points elsewhere, a policy forbids the image in a destination, or one cannot be asked.
@@ -149,6 +150,7 @@ impl Release {
         located: Located,
         registries: &Registries,
         ledger: &View,
+        describe: Option<&dyn Describe>,
     ) -> Result<Self, PublishError> {
         let Located { image, holders, reference } = located;
         let digest = image.manifest.digest;
@@ -167,9 +169,10 @@ impl Release {
         let choice = Choice::Given { reference, digest };
         let item = |release| Item { release, choice: choice.clone(), image: Some(image.clone()), attachments: None };
         let items = plan.into_variants().into_iter().map(item).collect();
-        let mut release = Self { items, survey, missing: BTreeMap::new(), there: BTreeMap::new() };
+        let mut release = Self::of(items, survey);
         release.look_for_blobs(registries).await?;
-        release.look_for_attachments(Scope::Copies, &everywhere, registries).await?;
+        let looking = Looking { scope: Scope::Copies, describe, own: &ledger.attached() };
+        release.look_for_attachments(looking, &everywhere, registries).await?;
         Ok(release)
     }
 }

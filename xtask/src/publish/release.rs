@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
-use super::attach::{AttachmentPlan, AttachmentPreview, Scope, plan as plan_attachments};
+use super::attach::{AttachmentPlan, AttachmentPreview, Describe, Looking, Scope, Untrue, plan as plan_attachments};
 use super::decide::{Choice, Rules, Undecided, decide};
 use super::image::{Image, annotations};
 use super::ledger::View;
@@ -31,6 +31,8 @@ pub struct Release {
     pub missing: BTreeMap<Repository, HashSet<Digest>>,
     /// Per repository: the known blobs of its images that it has.
     pub there: BTreeMap<Repository, HashSet<Digest>>,
+    /// SBOMs that are there and do not tell what is in their images.
+    pub untrue: Vec<Untrue>,
 }
 
 /// One variant of it.
@@ -60,8 +62,8 @@ pub struct Circumstances<'a> {
     pub force: bool,
     /// What is neither built nor published is going to be built.
     pub building: bool,
-    /// Whether images get their SBOMs.
-    pub sbom: bool,
+    /// Who makes SBOMs; none: images get none.
+    pub describe: Option<&'a dyn Describe>,
 }
 
 impl Release {
@@ -97,11 +99,17 @@ impl Release {
             };
             Item { release, choice, image, attachments: None }
         });
-        let mut release = Self { items: items.collect(), survey, missing: BTreeMap::new(), there: BTreeMap::new() };
+        let mut release = Self::of(items.collect(), survey);
         release.look_for_blobs(at.registries).await?;
-        let scope = if at.sbom { Scope::Sboms } else { Scope::Nothing };
-        release.look_for_attachments(scope, &BTreeSet::new(), at.registries).await?;
+        let scope = if at.describe.is_some() { Scope::Sboms } else { Scope::Nothing };
+        let looking = Looking { scope, describe: at.describe, own: &at.ledger.attached() };
+        release.look_for_attachments(looking, &BTreeSet::new(), at.registries).await?;
         Ok(release)
+    }
+
+    /// Of which nothing is known yet at the destinations.
+    pub(super) fn of(items: Vec<Item>, survey: Survey) -> Self {
+        Self { items, survey, missing: BTreeMap::new(), there: BTreeMap::new(), untrue: Vec::new() }
     }
 
     /// Looks for every known blob at every destination.
@@ -142,14 +150,16 @@ impl Release {
     /// Looks at what is attached to every known image; repositories beside the destinations are asked `also`.
     pub(super) async fn look_for_attachments(
         &mut self,
-        scope: Scope,
+        looking: Looking<'_>,
         also: &BTreeSet<Repository>,
         registries: &Registries,
     ) -> Result<(), PublishError> {
         for item in &mut self.items {
-            if let Some(digest) = item.image.as_ref().map(|image| image.manifest.digest) {
-                item.attachments = Some(plan_attachments(item, digest, scope, also, registries).await?);
-            } else if scope == Scope::Nothing {
+            if let Some(image) = &item.image {
+                let (planned, untrue) = plan_attachments(item, image, looking, also, registries).await?;
+                item.attachments = Some(planned);
+                self.untrue.extend(untrue);
+            } else if looking.scope == Scope::Nothing {
                 item.attachments = Some(Vec::new());
             }
         }
@@ -197,7 +207,13 @@ impl Release {
             let planned = item.attachments.clone().unwrap_or_else(|| vec![unknown]);
             planned.into_iter().map(|planned| planned.preview(item)).collect::<Vec<_>>()
         });
-        Preview { schema: 1, variants, transfers: transfers.into_values().collect(), attachments: attachments.collect() }
+        Preview {
+            schema: 1,
+            variants,
+            transfers: transfers.into_values().collect(),
+            attachments: attachments.collect(),
+            untrue: self.untrue.clone(),
+        }
     }
 
     fn variant(&self, item: &Item) -> VariantPreview {
@@ -237,6 +253,8 @@ pub struct Preview {
     pub transfers: Vec<Transfer>,
     /// What is attached to each image before its tags are set.
     pub attachments: Vec<AttachmentPreview>,
+    /// SBOMs that are there and are not believed.
+    pub untrue: Vec<Untrue>,
 }
 
 /// A variant in a dry run.
@@ -329,6 +347,9 @@ impl fmt::Display for Preview {
         }
         for attachment in &self.attachments {
             writeln!(f, "  {attachment}")?;
+        }
+        for untrue in &self.untrue {
+            writeln!(f, "  {untrue}")?;
         }
         for (kind, words) in [(TagKind::Immutable, "immutable tags"), (TagKind::Moving, "then moving tags")] {
             writeln!(f, "{words}")?;

@@ -186,7 +186,7 @@ impl Registry {
             }
             let reference = || self.repository.tag(tag).to_string();
             match (refused, now) {
-                (Some((_, answer)), Some(found)) if is_immutable(&answer) => {
+                (Some((_, answer)), Some(found)) if is_immutable(&answer.message()) => {
                     return Err(RegistryError::Immutable { reference: reference(), found, wanted: digest });
                 }
                 (Some((error, _)), _) => return Err(error),
@@ -224,8 +224,8 @@ impl Registry {
 }
 
 /// The registry's words for a tag that it does not move.
-fn is_immutable(answer: &Answer) -> bool {
-    let words = answer.message().to_lowercase();
+pub(super) fn is_immutable(words: &str) -> bool {
+    let words = words.to_lowercase();
     words.contains("imagetagalreadyexists") || words.contains("immutable") || words.contains("tag_invalid")
 }
 

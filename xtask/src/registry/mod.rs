@@ -105,6 +105,12 @@ pub enum RegistryError {
         /// Where it was to point.
         wanted: Digest,
     },
+    /// The registry keeps no list of what refers to an image, and does not move the tag that stands in for it.
+    #[error("`{reference}`, the list of what refers to the image, cannot be completed: the tag is immutable in its registry")]
+    FixedList {
+        /// The tag in full.
+        reference: String,
+    },
     /// Somebody else set the tag while it was being set here; it was left to them.
     #[error("somebody else has set `{reference}` to {found} meanwhile; {wanted} was to be set")]
     Overtaken {
@@ -163,6 +169,11 @@ impl RegistryError {
             Self::Denied { registry, .. } => {
                 Some(format!("`docker login {registry}`, or check that this identity may push to the repository"))
             }
+            Self::FixedList { .. } => Some(
+                "let tags that begin with `sha256-` move in this repository (an exception to its immutability); `--no-sbom` publishes \
+                 without"
+                    .to_owned(),
+            ),
             Self::NoRepository { .. } => Some("create the repository first; in Amazon ECR: `cargo xtask ecr init`".to_owned()),
             Self::Credential(CredentialError::Ecr(error)) => error.hint(),
             Self::Credential(CredentialError::Helper { program, .. }) => {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Trouble};
 use super::client::next_page;
+use super::manifests::is_immutable;
 use super::{Registry, RegistryError};
 use crate::oci::{Digest, media_type};
 
@@ -20,6 +21,8 @@ const LOOKS: u32 = 4;
 const WRITES: u32 = 6;
 /// No list of referrers has more pages.
 const PAGES: usize = 1000;
+/// So many manifests refer to one image at most: each is read.
+const MOST: usize = 1000;
 
 /// A manifest that refers to another one, as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +62,16 @@ impl Registry {
             },
         };
         // A registry may not know the filter, and the tag knows none.
-        listed.retain(|entry| artifact_type.is_none_or(|wanted| entry.artifact_type.as_deref() == Some(wanted)));
-        Ok(listed)
+        listed.retain(is(artifact_type));
+        match listed.len() {
+            0..=MOST => Ok(listed),
+            _ => Err(self.too_many(subject)),
+        }
+    }
+
+    fn too_many(&self, subject: Digest) -> RegistryError {
+        let what = format!("list what refers to {}", subject.short(12));
+        self.transport.protocol(&what, format!("it names more than {MOST} manifests"))
     }
 
     /// Whether a consumer finds `referrer` when it asks for what refers to `subject`. A list may take a moment to show what
@@ -120,7 +131,11 @@ impl Registry {
                 Ok(answer) if answer.status.is_success() && !is_index(&answer) => return Ok(None),
                 Ok(answer) if answer.status.is_success() => match serde_json::from_slice::<Page>(&answer.body) {
                     Ok(page) => {
-                        listed.extend(page.manifests.iter().flatten().filter_map(|entry| Referrer::deserialize(entry).ok()));
+                        let entries = page.manifests.iter().flatten().filter_map(|entry| Referrer::deserialize(entry).ok());
+                        listed.extend(entries.filter(is(artifact_type)));
+                        if listed.len() > MOST {
+                            return Err(self.too_many(subject));
+                        }
                         pages += 1;
                         match next_page(&answer).and_then(|next| ask.on(&next)).filter(|_| pages < PAGES) {
                             Some(next) => ask = next.header(header::ACCEPT, media_type::INDEX),
@@ -188,6 +203,10 @@ impl Registry {
                 Err(RegistryError::Overtaken { .. }) => {}
                 // An entry of others may lead nowhere by now, which registries refuse.
                 Err(RegistryError::Status { status: 400 | 404, .. }) if !std::mem::replace(&mut pruned, true) => continue,
+                Err(RegistryError::Immutable { reference, .. }) => return Err(RegistryError::FixedList { reference }),
+                Err(error) if is_about_immutability(&error) => {
+                    return Err(RegistryError::FixedList { reference: self.repository.tag(&tag).to_string() });
+                }
                 Err(error) => return Err(error),
             }
             if !self.transport.pause(&mut attempts, None).await {
@@ -207,6 +226,16 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+/// A registry may refuse a tag as immutable that is not even there.
+fn is_about_immutability(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Status { status: 400..500, message, .. } if is_immutable(message))
+}
+
+/// Whether an entry is of the type that is asked for.
+fn is(artifact_type: Option<&str>) -> impl Fn(&Referrer) -> bool {
+    move |entry| artifact_type.is_none_or(|wanted| entry.artifact_type.as_deref() == Some(wanted))
 }
 
 fn is_index(answer: &Answer) -> bool {

@@ -5,6 +5,7 @@ mod license;
 mod purl;
 #[cfg(test)]
 mod tests;
+mod untrue;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,6 +19,7 @@ use crate::plan;
 
 pub use license::{Choice, licenses};
 pub use purl::purl;
+pub use untrue::untrue;
 
 /// How the document refers to the image itself.
 const IMAGE: &str = "image";

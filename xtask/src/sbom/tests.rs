@@ -102,3 +102,55 @@ fn the_same_image_makes_the_same_document_and_another_one_another() {
     assert_eq!(one["dependencies"], json!([{ "ref": "image", "dependsOn": expected }]));
     assert_eq!(one["components"][2]["evidence"]["occurrences"][0]["location"], "/opt/x");
 }
+
+#[test]
+fn what_a_document_says_otherwise_than_the_image_is() {
+    let contents = contents("2026-11-20T00:00:00Z");
+    let ours: Value = serde_json::from_slice(&cyclonedx(&contents)).unwrap();
+    type Edit = fn(&mut Value);
+    let cases: [(Edit, Option<&str>); 9] = [
+        (|_| {}, None),
+        // Of an older version of this program: other fields, other qualifiers, another order.
+        (
+            |of| {
+                of["components"].as_array_mut().unwrap().reverse();
+                of["specVersion"] = "1.5".into();
+                of["components"][0]["purl"] = "pkg:pypi/a@1?arch=all".into();
+                of["components"][1]["licenses"] = json!([]);
+            },
+            None,
+        ),
+        (|of| drop(of["metadata"]["component"]["hashes"].take()), Some("it is no CycloneDX: ")),
+        (|of| drop(of["metadata"].as_object_mut().unwrap().remove("component")), None),
+        (
+            |of| of["metadata"]["component"]["hashes"][0]["content"] = "00\u{1b}11".into(),
+            Some("it is of another image, sha256:0011"),
+        ),
+        (
+            |of| of["components"][1]["purl"] = "pkg:generic/p@2".into(),
+            Some("it lists what is not in the image: `pkg:generic/p@2`, and leaves out what is: `pkg:generic/p@1`"),
+        ),
+        (|of| drop(of["components"].as_array_mut().unwrap().remove(1)), Some("it leaves out what is: `pkg:generic/p@1`")),
+        (
+            |of| {
+                let more = (0..5).map(|n| json!({ "purl": format!("pkg:deb/debian/x{n}@1") }));
+                of["components"].as_array_mut().unwrap().extend(more);
+            },
+            Some(
+                "it lists what is not in the image: `pkg:deb/debian/x0@1`, `pkg:deb/debian/x1@1`, `pkg:deb/debian/x2@1` and 2 more",
+            ),
+        ),
+        (|of| of["bomFormat"] = "SPDX".into(), Some("it is no CycloneDX but `SPDX`")),
+    ];
+    for (number, (edit, expected)) in cases.into_iter().enumerate() {
+        let mut document = ours.clone();
+        edit(&mut document);
+        let found = untrue(&serde_json::to_vec(&document).unwrap(), &contents);
+        let same = match (&found, expected) {
+            (Some(found), Some(expected)) => found.starts_with(expected),
+            (None, None) => true,
+            _ => false,
+        };
+        assert!(same, "case {number}: {found:?}");
+    }
+}

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use xtask::oci::Digest;
+use xtask::registry::fallback_tag;
 
 use crate::support::family::TinyFamily;
 use crate::support::registry::{LocalRegistry, run};
@@ -131,6 +133,60 @@ fn the_document_is_the_same_wherever_the_image_is() {
 fn manifest(registry: &LocalRegistry, reference: &str) -> String {
     let repository = registry.repository();
     format!("http://{}/v2/{}/manifests/{reference}", repository.registry(), repository.path())
+}
+
+/// Writes a blob as any client does; its descriptor.
+fn blob(registry: &LocalRegistry, kind: &str, text: &str) -> Value {
+    let repository = registry.repository();
+    let uploads = format!("http://{}/v2/{}/blobs/uploads/", repository.registry(), repository.path());
+    let begun = run("curl", &["-sf", "-X", "POST", "-D", "-", "-o", "/dev/null", &uploads]);
+    let to = begun.lines().find_map(|line| line.strip_prefix("Location: ")).expect("a place").trim();
+    let digest = Digest::of(text).to_string();
+    let bytes = "Content-Type: application/octet-stream";
+    run("curl", &["-sf", "-X", "PUT", "-H", bytes, "--data-binary", text, &format!("{to}&digest={digest}")]);
+    json!({ "mediaType": kind, "digest": digest, "size": text.len() })
+}
+
+/// Attaches a document to what a tag points to, and says that this program did.
+fn forge(registry: &LocalRegistry, tag: &str, document: &str) -> String {
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    let (subject, sbom) = (registry.skopeo(tag, None).expect("a digest"), "application/vnd.cyclonedx+json");
+    let artifact = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": sbom, "annotations": { "gantry.attachment": "sbom" },
+        "config": blob(registry, "application/vnd.oci.empty.v1+json", "{}"), "layers": [blob(registry, sbom, document)],
+        "subject": { "mediaType": MANIFEST, "digest": subject, "size": 7 },
+    });
+    let artifact = artifact.to_string();
+    let digest = Digest::of(&artifact).to_string();
+    let entry = json!({ "mediaType": MANIFEST, "digest": digest, "size": artifact.len(), "artifactType": sbom });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] }).to_string();
+    for (kind, body, at) in [(MANIFEST, &artifact, &digest), (INDEX, &index, &fallback_tag(subject))] {
+        let kind = format!("Content-Type: {kind}");
+        run("curl", &["-sf", "-X", "PUT", "-H", &kind, "--data-binary", body, &manifest(registry, at)]);
+    }
+    digest
+}
+
+#[test]
+fn a_published_document_that_lies_is_told_and_a_true_one_attached() {
+    let family = family();
+    family.build(&["--variant", "azure"]).ends(0);
+    let push = |more: &[&str]| family.run(&[&["push", "--variant", "azure", "--format", "json"], more].concat()).ends(0);
+    push(&["--no-sbom"]);
+    let document = sbom(&family, &["near:azure"]).ends(0).stdout;
+    let forged = forge(&family.registry, "azure", &document.replace("1:1.9-1", "1:2.0-1"));
+    let words = "it lists what is not in the image: `pkg:deb/debian/libx@1:2.0-1`, and leaves out what is: \
+                 `pkg:deb/debian/libx@1:1.9-1`";
+    let verify = |more: &[&str]| ran(family.command(&[&["verify", "--variant", "azure", "--format", "json"], more].concat()));
+    verify(&[]).ends(0);
+    assert!(verify(&["--deep"]).ends(10).stdout.contains(words));
+    let shown = push(&["--dry-run"]).json();
+    assert_eq!((&shown["untrue"][0]["digest"], &shown["untrue"][0]["why"]), (&json!(forged), &json!(words)));
+    assert_eq!(shown["attachments"][0]["because"], "made");
+    let pushed = push(&[]).says(&[&forged, "is not believed and not copied", words]).json();
+    assert_eq!(pushed["images"][0]["attachments"][0]["because"], "made");
+    assert_ne!(pushed["images"][0]["attachments"][0]["digest"], json!(forged));
 }
 
 #[test]

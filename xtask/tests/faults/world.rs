@@ -70,7 +70,7 @@ impl Job {
                     compression,
                     force: false,
                     building: false,
-                    sbom: true,
+                    describe: Some(&Said),
                 };
                 let release = Release::decide(plan, &deciding).await?;
                 let means = Means {

@@ -116,6 +116,30 @@ fn layers_and_sizes_are_those_of_docker() {
     }
 }
 
+/// dive reads an export, as nobody else here does. One image: it takes as long as that.
+#[test]
+fn layers_are_as_large_as_dive_says() {
+    let (before, after) = PAIRS[0];
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = folder.path().join("dive.json");
+    let mut dive = crate::sbom::tool("dive");
+    let output =
+        dive.args(["--json", &told.display().to_string(), &format!("docker://{}", image(before))]).env("CI", "true").output();
+    let output = output.expect("dive (`cargo xtask setup --tests`)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_slice(&std::fs::read(told).expect("its result")).expect("JSON");
+    let by_layer = |lines: &[Value], name: &str, bytes: fn(&Value) -> &Value| -> BTreeMap<String, u64> {
+        let text = |line: &Value| line[name].as_str().expect("a digest").to_owned();
+        lines.iter().map(|line| (text(line), bytes(line).as_u64().expect("a number"))).collect()
+    };
+    let theirs = by_layer(told["layer"].as_array().expect("layers"), "digestId", |line| &line["sizeBytes"]);
+    let difference = diff(before, after);
+    let mine =
+        ["shared", "only-before"].map(|which| difference["layers"][which].as_array().cloned().unwrap_or_default()).concat();
+    assert_eq!(by_layer(&mine, "diff-id", |line| &line["size"]["content"]), theirs);
+    assert_eq!(difference["sizes"]["before"]["content"], told["image"]["sizeBytes"]);
+}
+
 /// What `docker history` says that each layer which is not empty has, lowest first.
 fn sizes_in_history(variant: &str) -> Vec<u64> {
     let listed = docker(&["history", "--human=false", "--format", "{{.Size}}", &image(variant)]);

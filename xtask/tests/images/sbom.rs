@@ -78,7 +78,7 @@ fn normal(name: &str) -> String {
     name.to_lowercase().split(['-', '_', '.']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
 }
 
-fn tool(name: &str) -> Command {
+pub(crate) fn tool(name: &str) -> Command {
     let places = Places::from_env(&|name| std::env::var(name).ok()).expect("a home");
     Command::new(python::folder(&places).join("bin").join(name))
 }

@@ -10,7 +10,7 @@ use xtask::event::Event;
 use xtask::failure::Exit;
 use xtask::oci::{Digest, media_type};
 use xtask::publish::verify::{Asked, Kind, Looking, compare, look};
-use xtask::publish::{Because, Delivery, Describe, Described, Image, PublishError, Published, Refusal, Registries};
+use xtask::publish::{Because, Delivery, Describe, Described, Image, PublishError, Published, Refusal, Registries, Truth};
 use xtask::registry::fallback_tag;
 
 use crate::support::front::{Front, Say, error};
@@ -23,14 +23,30 @@ use crate::{Machine, delivery, hasty_to, plan, runtime};
 struct Counting {
     asked: AtomicU32,
     fails: bool,
+    /// It says something else.
+    lies: bool,
+    /// It has read every image, and knows when others lie.
+    knows: bool,
 }
 
 impl Describe for Counting {
     fn sbom<'a>(&'a self, image: &'a Image, _: &'a Delivery) -> Described<'a> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let document = json!({"bomFormat": "CycloneDX", "of": image.config_digest}).to_string();
+        let document = self.document(image);
         let said = if self.fails { Err("a layer cannot be read".to_owned()) } else { Ok(Bytes::from(document)) };
         Box::pin(std::future::ready(said))
+    }
+
+    fn knows(&self, image: &Image) -> Option<Truth> {
+        let truth = Self::default().document(image);
+        self.knows.then(|| -> Truth { Box::new(move |document| (document != truth.as_bytes()).then(|| "it lies".to_owned())) })
+    }
+}
+
+impl Counting {
+    fn document(&self, image: &Image) -> String {
+        let of = if self.lies { "another".to_owned() } else { image.config_digest.to_string() };
+        json!({"bomFormat": "CycloneDX", "of": of}).to_string()
     }
 }
 
@@ -206,7 +222,7 @@ fn verify_tells_where_an_image_lacks_its_sbom() {
             tentative: Default::default(),
             aside: false,
         }];
-        let evidence = runtime(look(&asked, &clients, Looking { deep, sboms: true }));
+        let evidence = runtime(look(&asked, &clients, Looking { deep, sboms: true }, machine.describe.as_deref()));
         let report = compare(&"epic".parse().expect("a name"), &asked, &evidence, machine.ledger().view(), deep);
         let of_sboms = report.differences.into_iter().filter(|it| it.kind == Kind::Sbom);
         of_sboms.map(|it| (it.destination, it.message)).collect::<Vec<_>>()
@@ -299,4 +315,36 @@ fn what_failed_is_refused_before_any_tag_even_where_that_is_known_late() {
     // What is published already, as well.
     publish(Some(&|_, _| None)).expect("published");
     assert_eq!(publish(Some(&failed)).expect_err("it failed").exit(), Exit::Refused);
+}
+
+#[test]
+fn an_sbom_that_lies_is_neither_believed_nor_copied() {
+    let (a, b, image) = (LocalRegistry::start(None), LocalRegistry::start(None), LocalImage::build("one"));
+    let says = |lies: bool, knows: bool| Machine {
+        describe: Some(Arc::new(Counting { lies, knows, ..Counting::default() })),
+        ..Machine::new()
+    };
+    let (liar, stranger, reader) = (says(true, false), says(false, false), says(false, true));
+    let lie = push(&liar, &image, &[("a", &a.address)], &Trigger::never()).expect("published").images[0].attachments[0].digest;
+    // Who has not read the image has to believe it.
+    let believed = push(&stranger, &image, &[("a", &a.address)], &Trigger::never()).expect("published");
+    assert_eq!(believed.images[0].attachments[0].digest, lie);
+    let both = [("a", a.address.as_str()), ("b", b.address.as_str())];
+    let warned = |events: &Trigger| {
+        let texts =
+            events.seen().into_iter().filter_map(|event| if let Event::Warning { text } = event { Some(text) } else { None });
+        texts.filter(|text| text.contains(&lie.to_string())).collect::<Vec<_>>()
+    };
+    for because in [Because::Made, Because::Published] {
+        let events = Trigger::never();
+        let published = push(&reader, &image, &both, &events).expect("published");
+        let told = &published.images[0].attachments[..];
+        assert_eq!((told.len(), told[0].because, told[0].digest == lie), (1, because, false));
+        let warnings = warned(&events);
+        let words = format!("of `aws` in `{}` is not believed and not copied: it lies", a.repository());
+        assert!(warnings.len() == 1 && warnings[0].contains(&words), "{warnings:?}");
+    }
+    // The right one stands beside it, and alone where the other one was never.
+    assert_eq!([sboms(&a, "aws").len(), sboms(&b, "aws").len()], [2, 1]);
+    assert_eq!(sboms(&b, "aws")[0].1["of"], image.config_digest().to_string());
 }

@@ -122,7 +122,7 @@ impl Machine {
             compression,
             force: self.force,
             building: false,
-            sbom: self.describe.is_some(),
+            describe: self.describe.as_deref(),
         };
         Release::decide(plan.clone(), &deciding).await
     }

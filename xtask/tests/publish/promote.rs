@@ -48,7 +48,7 @@ impl World {
             destinations: to.collect(),
         };
         let plan = ReleasePlan::new(vec![release], Circumstances { tree: Tree::Clean, allow_dirty: false }).expect("a plan");
-        Release::given(plan, located, &self.clients, self.machine.ledger().view()).await
+        Release::given(plan, located, &self.clients, self.machine.ledger().view(), None).await
     }
 
     async fn promote(&self, reference: &str, tags: &[&str]) -> Result<Published, PublishError> {

@@ -53,7 +53,7 @@ impl World {
 
     async fn verify(&self, ledger: &Ledger, deep: bool) -> Report {
         let (asked, looking) = (self.asked(), Looking { deep, sboms: false });
-        let evidence = look(&asked, &self.clients, looking).await;
+        let evidence = look(&asked, &self.clients, looking, None).await;
         compare(&"epic".parse().expect("a name"), &asked, &evidence, ledger.view(), deep)
     }
 

@@ -202,3 +202,47 @@ fn what_keeps_no_referrers_at_all_is_told() {
         assert_eq!(bytes(&blob("x")).len(), 20_000);
     });
 }
+
+/// As in a repository of ECR's kind, but without a list: what a tag is once it stays.
+#[test]
+fn an_immutable_tag_in_place_of_the_list_is_told_with_what_to_do() {
+    let registry = LocalRegistry::start(None);
+    let folder = Arc::clone(&registry);
+    let fixed = Front::before(&registry.address, move |asked, behind| {
+        let is_list = asked.uri().path().contains("/manifests/sha256-");
+        match *asked.method() == http::Method::PUT && is_list && !folder.all_tags().is_empty() {
+            true => Say::Answer(crate::front::error(400, "TAG_INVALID", "The image tag already exists and is immutable")),
+            false => Say::Answer(behind.answer(asked)),
+        }
+    });
+    run(async {
+        let to = client(&fixed.address);
+        let subject = image(&to).await;
+        attach(&to, subject, "application/x", "one").await.expect("the first one makes the tag");
+        let error = attach(&to, subject, "application/x", "two").await.expect_err("it cannot be completed");
+        assert!(error.to_string().contains("the list of what refers to the image, cannot be completed"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("`sha256-`") && hint.contains("--no-sbom")));
+    });
+}
+
+#[test]
+fn a_list_without_end_is_not_read() {
+    let registry = LocalRegistry::start(None);
+    let entry =
+        |number: usize| json!({"mediaType": MANIFEST, "digest": Digest::of(number.to_string()), "size": 7, "artifactType": "x"});
+    for (number, whole) in [(1000, true), (1001, false)] {
+        let index =
+            json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": (0..number).map(entry).collect::<Vec<_>>()});
+        let long = Front::before(&registry.address, move |asked, behind| match asked.uri().path().contains("/referrers/") {
+            true => Say::Answer(crate::front::answer(200, media_type::INDEX, index.to_string())),
+            false => Say::Answer(behind.answer(asked)),
+        });
+        run(async {
+            let found = client(&long.address).referrers(Digest::of("an image"), Some("x")).await;
+            match found {
+                Ok(found) => assert!(whole && found.len() == number),
+                Err(error) => assert!(!whole && error.to_string().contains("more than 1000 manifests"), "{error}"),
+            }
+        });
+    }
+}

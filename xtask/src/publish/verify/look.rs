@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt, stream};
 
 use super::super::Registries;
-use super::super::attach;
+use super::super::attach::{self, Artifact, Describe};
 use super::super::image::{Descriptor, Head, Image};
+use super::super::plan::Delivery;
 use super::super::survey::configuration;
 use super::{Asked, Evidence, Fault, Looking, SeenImage, SeenTag, deep};
 use crate::oci::{Digest, Repository};
@@ -19,7 +20,9 @@ const READ_AT_ONCE: usize = 2;
 
 /// Looks at all that is asked for, as closely as is said. What cannot be asked for is
 /// part of the evidence, so that all that is wrong is told at once.
-pub async fn look(asked: &[Asked], registries: &Registries, looking: Looking) -> Evidence {
+///
+/// `describe` reads images to compare their SBOMs with, where everything is read.
+pub async fn look(asked: &[Asked], registries: &Registries, looking: Looking, describe: Option<&dyn Describe>) -> Evidence {
     let mut evidence = Evidence::default();
     let places = asked.iter().flat_map(|asked| asked.deliveries.iter().map(move |to| (asked, to)));
     let tags = places.flat_map(|(asked, to)| to.tags.iter().map(move |tag| (asked, to, tag)));
@@ -55,38 +58,66 @@ pub async fn look(asked: &[Asked], registries: &Registries, looking: Looking) ->
         }
     }
     if looking.sboms {
-        sboms(&mut evidence, &told, registries, looking.deep).await;
+        let deep = looking.deep.then(|| Deep { describe, places: asked.iter().flat_map(|asked| &asked.deliveries).collect() });
+        sboms(&mut evidence, &told, registries, deep.as_ref()).await;
     }
     evidence
 }
 
+/// What it takes to read SBOMs and compare them with their images.
+struct Deep<'a> {
+    describe: Option<&'a dyn Describe>,
+    places: Vec<&'a Delivery>,
+}
+
 /// Looks for the SBOMs of the images that are `told` of.
-async fn sboms(evidence: &mut Evidence, told: &BTreeSet<(Repository, Digest)>, registries: &Registries, read: bool) {
+async fn sboms(evidence: &mut Evidence, told: &BTreeSet<(Repository, Digest)>, registries: &Registries, deep: Option<&Deep<'_>>) {
     let images = evidence.images.iter_mut().filter(|(at, seen)| told.contains(at) && seen.image.is_some());
     let asks = images.filter_map(|(at, seen)| Some((registries.get(&at.0)?, at.1, seen)));
     let asks = asks.map(|(registry, digest, seen)| async move {
-        match attached(registry, digest, read).await {
+        match attached(registry, digest, seen.image.as_ref().filter(|_| seen.faults.is_empty()), deep).await {
             Ok(sboms) => seen.sboms = Some(sboms),
             Err(error) => seen.faults.push(Fault::Unreadable { why: error.to_string() }),
         }
     });
     let asks: Vec<_> = asks.collect();
-    stream::iter(asks).buffer_unordered(AT_ONCE).collect::<()>().await;
+    // Images are read for it one after the other: they have layers in common.
+    stream::iter(asks).buffer_unordered(if deep.is_some() { 1 } else { AT_ONCE }).collect::<()>().await;
 }
 
-async fn attached(registry: &Registry, image: Digest, read: bool) -> Result<BTreeMap<Digest, Vec<Fault>>, RegistryError> {
+async fn attached(
+    registry: &Registry,
+    digest: Digest,
+    whole: Option<&Image>,
+    deep: Option<&Deep<'_>>,
+) -> Result<BTreeMap<Digest, Vec<Fault>>, RegistryError> {
     let mut found = BTreeMap::new();
-    for artifact in attach::ours(registry, image).await? {
+    for artifact in attach::ours(registry, digest).await? {
         let mut faults = Vec::new();
         for blob in &artifact.blobs {
-            faults.extend(match read {
-                true => deep::blob(registry, blob, None).await?,
-                false => presence(registry, blob).await?,
+            faults.extend(match deep {
+                Some(_) => deep::blob(registry, blob, None).await?,
+                None => presence(registry, blob).await?,
             });
+        }
+        if let (Some(deep), Some(image), true) = (deep, whole, faults.is_empty()) {
+            faults.extend(deep.untrue(registry, image, &artifact).await?);
         }
         found.insert(artifact.digest(), faults);
     }
     Ok(found)
+}
+
+impl Deep<'_> {
+    async fn untrue(&self, registry: &Registry, image: &Image, artifact: &Artifact) -> Result<Option<Fault>, RegistryError> {
+        let at = self.places.iter().find(|to| to.repository == *registry.repository());
+        let (Some(describe), Some(at)) = (self.describe, at) else { return Ok(None) };
+        let Some(document) = attach::document(registry, artifact).await? else { return Ok(None) };
+        Ok(match describe.learns(image, at).await {
+            Ok(truth) => truth(&document).map(|why| Fault::Untrue { why }),
+            Err(why) => Some(Fault::Untrue { why: format!("it cannot be compared with the image: {why}") }),
+        })
+    }
 }
 
 fn wrong(fault: Fault) -> SeenImage {

@@ -112,6 +112,12 @@ pub enum Fault {
         /// Why not.
         why: String,
     },
+    /// An SBOM says otherwise than the image is.
+    #[error("{why}")]
+    Untrue {
+        /// What it says.
+        why: String,
+    },
     /// A blob is not there.
     #[error("the blob {digest} is missing")]
     NoBlob {
