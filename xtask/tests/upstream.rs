@@ -16,7 +16,7 @@ const HASTY: Patience = Patience { attempts: 2, first_wait: Duration::from_milli
 
 fn pin(version: &str, upstream: Upstream) -> Pin {
     let arch = BTreeMap::from([("amd64".to_owned(), "x64".to_owned())]);
-    Pin { version: version.to_owned(), upstream, build_arg: None, place: None, arch, max_age_days: None }
+    Pin { version: version.to_owned(), hold: None, upstream, build_arg: None, place: None, arch, max_age_days: None }
 }
 
 fn runner(version: &str) -> Pin {

@@ -1,6 +1,10 @@
 //! Moving pins: what every source of newer versions answers, and what is made of the answers. Pure: sources lie in
 //! `upstream`, files are read and written by `cmd`.
 
+mod choose;
+mod edit;
+mod report;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -8,6 +12,10 @@ use serde::Serialize;
 use crate::failure::{Exit, Failure};
 use crate::family::{BuildDate, LockedArtifact, Name};
 use crate::oci::{Digest, Platform};
+
+pub use choose::{Choice, Holds, Offer, named, names, newest, reasons, wishes};
+pub use edit::{Comment, Edited, NoPlace, edit};
+pub use report::{Failed, Move, Report, Unmoved};
 
 /// The name of the base images, on the command line and in results.
 pub const BASE: &str = "base";
@@ -41,7 +49,7 @@ pub struct Candidate {
     pub from: Version,
     /// The newest that may be taken; equal to `from` where there is nothing newer.
     pub to: Version,
-    /// The newest that there is, where it may not be taken, and why: `` `hold = "<2.330"` ``.
+    /// The newest that there is, where it may not be taken.
     pub held: Option<Held>,
     /// When `to` was released. None: the upstream does not say.
     pub released: Option<BuildDate>,
@@ -67,7 +75,7 @@ pub struct Version {
 pub struct Held {
     /// The newer version.
     pub version: Version,
-    /// Why it is not taken, to stand behind "because of".
+    /// Why it is not taken, to stand behind "held back by".
     pub why: String,
 }
 
@@ -126,6 +134,14 @@ impl Version {
     }
 }
 
+impl Version {
+    /// Two versions under one name.
+    fn and(self, other: Self) -> Self {
+        let shown = format!("{}, {}", self.name(), other.name());
+        Self { id: format!("{}, {}", self.id, other.id), shown: Some(shown) }
+    }
+}
+
 impl Candidate {
     /// Nothing newer than `version`, nothing to write.
     pub fn unmoved(version: Version) -> Self {
@@ -139,6 +155,24 @@ impl Candidate {
             change: Change::default(),
         }
     }
+}
+
+/// One candidate for several things under one name, as they stand in the file; none for nothing.
+pub fn merged(candidates: impl IntoIterator<Item = Candidate>) -> Option<Candidate> {
+    candidates.into_iter().reduce(|mut one, other| {
+        let (mine, others) = (&mut one.change, other.change);
+        mine.values.extend(others.values);
+        mine.artifacts.extend(others.artifacts);
+        mine.bases.extend(others.bases);
+        mine.files.extend(others.files);
+        one.details.extend(other.details);
+        // The same image in two profiles is one.
+        if (&one.from, &one.to) != (&other.from, &other.to) {
+            one.from = one.from.and(other.from);
+            one.to = one.to.and(other.to);
+        }
+        one
+    })
 }
 
 impl Change {

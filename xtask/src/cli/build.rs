@@ -20,6 +20,9 @@ pub struct Build {
     /// What the plan is resolved from
     #[command(flatten)]
     pub inputs: Inputs,
+    /// First move every pin to its newest release, as `bump` does
+    #[arg(long, conflicts_with_all = ["dry_run", "locked"])]
+    pub bump: bool,
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -1,6 +1,7 @@
 //! The command line: clap types only. What a command does lies in `cmd`, one file each.
 
 mod build;
+mod bump;
 mod deploy;
 mod host;
 mod look;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use build::{Build, Plan};
+pub use bump::Bump;
 pub use deploy::{Pin, Propose};
 pub use host::{Clean, Doctor, Quickstart, Setup, Test};
 pub use look::{Diff, Sbom};
@@ -57,7 +59,7 @@ pub enum Format {
     Dot,
     /// Mermaid, as GitHub draws it in Markdown, for `plan` only.
     Mermaid,
-    /// Markdown for release notes, for `diff` only.
+    /// Markdown for release notes and pull requests, for `diff` and `bump` only.
     Markdown,
 }
 
@@ -88,6 +90,8 @@ pub enum Command {
     Verify(Verify),
     /// Move tags to an image that is published already, in all destinations: a rollback, a repair
     Promote(Promote),
+    /// Move pins, packages and the base image to their newest releases
+    Bump(Bump),
     /// Pin references to this family's images in Terraform, Compose, Kubernetes and devcontainer files
     Pin(Pin),
     /// Open or update one pull request with changed files of the work tree

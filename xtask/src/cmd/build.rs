@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::prepare::{Locking, Prepared};
-use super::{Session, age, edge, engine};
+use super::{Session, age, bump, edge, engine};
 use crate::build::{self, Inventory, Recorder, Report, Run, Runs, Site};
 use crate::cli::Build;
 use crate::engine::{Engine, SecretBytes};
@@ -20,6 +20,9 @@ use crate::output::{self, BuildLog};
 use crate::plan::{self, Plan};
 
 pub(super) async fn run(session: &Session, args: &Build) -> Result<(), Failure> {
+    if args.bump {
+        bump::all(session).await?;
+    }
     let locking = if args.dry_run { Locking::InMemory } else { Locking::Write };
     let prepared = Prepared::gather(session, &args.inputs, locking).await?;
     let plan = prepared.plan()?;

@@ -1,6 +1,6 @@
 //! From the modules' errors to what a person is told: the exit code and the hint.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
@@ -87,19 +87,7 @@ impl From<RegistryError> for Failure {
 
 impl From<UpstreamError> for Failure {
     fn from(error: UpstreamError) -> Self {
-        let hint = match &error {
-            UpstreamError::Unreachable { .. } | UpstreamError::Nowhere { .. } => {
-                "name a mirror in `[mirrors]` of variants.toml, or build with `--profile offline`"
-            }
-            UpstreamError::NotFound { .. } => "check `version` of this pin in variants.toml against the upstream's releases",
-            UpstreamError::NoDigest { .. } => "pin a version for which the upstream publishes a digest: Gantry never guesses one",
-            UpstreamError::RateLimited { with_token: false, .. } => {
-                "set GITHUB_TOKEN: it raises the limit from 60 to 5000 an hour"
-            }
-            UpstreamError::RateLimited { .. } => "wait until then",
-            UpstreamError::Refused { .. } | UpstreamError::Odd { .. } => "is there a proxy in between? try the URL in a browser",
-            UpstreamError::NotAnArtifact { .. } => "name it in `pins` of the image, not in `components`",
-        };
+        let hint = error.hint();
         Self::new(Exit::Missing, error.to_string()).hint(hint)
     }
 }
@@ -161,6 +149,43 @@ pub(super) fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 /// Today, in UTC. Nothing that is built depends on it.
 pub(super) fn today() -> BuildDate {
     BuildDate::on(OffsetDateTime::now_utc().date())
+}
+
+/// Writes several files so that nobody ever sees half of one: all beside their places first, then each is renamed, in order. What
+/// a run that was killed left beside them goes.
+pub(super) fn write_all_beside(texts: &[(PathBuf, &str)]) -> Result<(), Failure> {
+    let mut beside: Vec<PathBuf> = Vec::new();
+    for (path, text) in texts {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let (folder, prefix) = (path.parent().unwrap_or(Path::new("")), format!(".{name}."));
+        remove_partial(folder, &prefix);
+        beside.push(folder.join(format!("{prefix}{}.partial", std::process::id())));
+        if let Err(error) = beside.last().map_or(Ok(()), |beside| std::fs::write(beside, text)) {
+            return Err(unwritten(path, error, &beside));
+        }
+    }
+    for ((path, _), partial) in texts.iter().zip(&beside) {
+        std::fs::rename(partial, path).map_err(|error| unwritten(path, error, &beside))?;
+    }
+    Ok(())
+}
+
+fn unwritten(path: &Path, error: std::io::Error, beside: &[PathBuf]) -> Failure {
+    for partial in beside {
+        std::fs::remove_file(partial).ok();
+    }
+    Failure::new(Exit::Missing, format!("cannot write `{}`", path.display())).source(error)
+}
+
+/// Removes files `PREFIX….partial` of a folder.
+fn remove_partial(folder: &Path, prefix: &str) {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(prefix) && name.ends_with(".partial")) {
+            std::fs::remove_file(entry.path()).ok();
+        }
+    }
 }
 
 /// A name for this run's log: what, when, who.

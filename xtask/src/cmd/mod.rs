@@ -2,6 +2,7 @@
 
 mod age;
 mod build;
+mod bump;
 mod clean;
 mod contents;
 mod deliver;
@@ -78,7 +79,7 @@ pub fn run(cli: Cli) -> ExitCode {
 fn accepted(command: &Command) -> &'static [Format] {
     match command {
         Command::Plan(_) => &[Format::Human, Format::Json, Format::Dot, Format::Mermaid],
-        Command::Diff(_) => &[Format::Human, Format::Json, Format::Markdown],
+        Command::Diff(_) | Command::Bump(_) => &[Format::Human, Format::Json, Format::Markdown],
         _ => &[Format::Human, Format::Json],
     }
 }
@@ -89,7 +90,7 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
         let name = |format: &Format| format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let all = accepted.iter().map(|format| format!("`{}`", name(format))).collect::<Vec<_>>();
         let all = all.split_last().map_or_else(String::new, |(last, others)| format!("{} and {last}", others.join(", ")));
-        let of = if format == Format::Markdown { "diff" } else { "plan" };
+        let of = if format == Format::Markdown { "diff` and `bump" } else { "plan" };
         let message = format!("`--format {}` is for `{of}`; accepted here are {all}", name(&format));
         return Err(Failure::new(Exit::Usage, message));
     }
@@ -101,6 +102,7 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
         Command::Publish(args) => publish::run(&session, &args).await,
         Command::Verify(args) => verify::run(&session, &args).await,
         Command::Promote(args) => promote::run(&session, &args).await,
+        Command::Bump(args) => bump::run(&session, &args).await,
         Command::Pin(args) => pin::run(&session, &args).await,
         Command::Propose(args) => propose::run(&session, &args).await,
         Command::Sbom(args) => sbom::run(&session, &args).await,

@@ -50,13 +50,24 @@ pub(super) struct Prepared {
 
 /// variants.toml, checked.
 pub(super) fn read_family(session: &Session) -> Result<Family, Failure> {
+    read_manifest(session).map(|(_, family)| family)
+}
+
+/// variants.toml as it is written, and checked.
+pub(super) fn read_manifest(session: &Session) -> Result<(SourceText, Family), Failure> {
     let source = read(&session.manifest).map_err(|error| {
         Failure::new(Exit::Usage, format!("cannot read `{}`", session.manifest.display()))
             .source(error)
             .hint("run it in the repository of the family, or name the file: cargo xtask --manifest FILE …")
     })?;
+    let family = check_manifest(session, &source)?;
+    Ok((source, family))
+}
+
+/// The family that a text of variants.toml describes.
+pub(super) fn check_manifest(session: &Session, source: &SourceText) -> Result<Family, Failure> {
     let exists = |path: &str| session.root.join(path).is_file();
-    family::read(&source, &exists).map_err(|problems| invalid(session, &source, &problems))
+    family::read(source, &exists).map_err(|problems| invalid(session, source, &problems))
 }
 
 fn read(path: &Path) -> std::io::Result<SourceText> {
@@ -75,7 +86,7 @@ fn invalid(session: &Session, source: &SourceText, problems: &[family::Problem])
     ))
 }
 
-fn lock_path(session: &Session) -> PathBuf {
+pub(super) fn lock_path(session: &Session) -> PathBuf {
     session.manifest.with_extension("lock")
 }
 
@@ -290,7 +301,7 @@ impl Resolving<'_> {
             .hint("run the same command without `--locked` (and without CI=true) on your machine, and commit variants.lock"));
         }
         let client = artifact::client()?;
-        let token = variable("GITHUB_TOKEN").or_else(|| variable("GH_TOKEN")).map(|token| Secret::new(token.trim()));
+        let token = github_token();
         let access = Access {
             client: &client,
             mirrors: &self.family.mirrors,
@@ -323,6 +334,11 @@ impl Resolving<'_> {
             None => Ok(true),
         }
     }
+}
+
+/// What raises GitHub's limit of requests.
+pub(super) fn github_token() -> Option<Secret> {
+    variable("GITHUB_TOKEN").or_else(|| variable("GH_TOKEN")).map(|token| Secret::new(token.trim()))
 }
 
 /// Where the bytes of each artifact are looked for, and which cannot be had.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::{Name, Smoke};
+use super::{Name, Smoke, VersionRange};
 use crate::oci::{Compression, Digest, EcrRegistry, Platform, Reference, Repository};
 
 /// A calendar date, `YYYY-MM-DD`: the value of `BUILD_DATE`.
@@ -180,6 +180,8 @@ impl Tags {
 pub struct Pin {
     /// The version (for VS Code the commit).
     pub version: String,
+    /// `hold`: versions (of VS Code: its own, not commits) that `bump` may move it to; none: all.
+    pub hold: Option<VersionRange>,
     /// Where it comes from.
     pub upstream: Upstream,
     /// The build argument that carries the version to every image that uses the pin: `GITHUB_RUNNER_VERSION`.

@@ -18,7 +18,7 @@ fn distance(typed: &str, candidate: &str) -> usize {
 }
 
 /// `` `a`, `b` or `c` ``: at most eight of them, then how many there are.
-pub(super) fn one_of<'c>(names: impl IntoIterator<Item = &'c str>) -> String {
+pub fn one_of<'c>(names: impl IntoIterator<Item = &'c str>) -> String {
     let mut names = names.into_iter();
     let first: Vec<String> = names.by_ref().take(9).map(|name| format!("`{name}`")).collect();
     match first.as_slice() {

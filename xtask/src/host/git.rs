@@ -23,9 +23,14 @@ pub struct GitFacts {
 /// # Errors
 /// There is a repository, and git does not tell about it (it belongs to somebody else, it is broken).
 pub async fn facts(root: &Path) -> Result<Option<GitFacts>, HostError> {
+    Ok(status(root, &["--porcelain=v2", "--branch", "-z", "--"], ".").await?.and_then(|status| parse(&status)))
+}
+
+/// What `git status` with these options prints of a path in `root`. None: no git, or no repository.
+async fn status(root: &Path, options: &[&str], path: &str) -> Result<Option<String>, HostError> {
     let mut git = Command::new("git");
     // No locks and no programs that the repository's configuration names: a report has no side effects.
-    git.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "status", "--porcelain=v2", "--branch", "-z", "--", "."]);
+    git.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "--literal-pathspecs", "status"]).args(options).arg(path);
     for (name, _) in std::env::vars_os() {
         // GIT_CONFIG_* stay: that is how CI says `safe.directory`.
         if name.to_str().is_some_and(|name| name.starts_with("GIT_") && !name.starts_with("GIT_CONFIG")) {
@@ -39,7 +44,7 @@ pub async fn facts(root: &Path) -> Result<Option<GitFacts>, HostError> {
         Err(error) => return Err(HostError::Git { path: root.to_owned(), why: error.to_string() }),
     };
     if output.status.success() {
-        return Ok(parse(&String::from_utf8_lossy(&output.stdout)));
+        return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
     }
     let error = String::from_utf8_lossy(&output.stderr);
     if error.contains("not a git repository") {
@@ -47,6 +52,22 @@ pub async fn facts(root: &Path) -> Result<Option<GitFacts>, HostError> {
     }
     let why = error.lines().next().unwrap_or("no reason given").trim_start_matches("fatal: ").to_owned();
     Err(HostError::Git { path: root.to_owned(), why })
+}
+
+/// Which of the files `paths`, relative to `root`, differ from what is committed; those that git does not know do. None: no git or
+/// no repository, so that nothing says what they were.
+///
+/// # Errors
+/// As [`facts`].
+pub async fn changed(root: &Path, paths: &[String]) -> Result<Option<Vec<String>>, HostError> {
+    let mut changed = Vec::new();
+    for path in paths {
+        let Some(status) = status(root, &["--porcelain=v2", "-z", "--"], path).await? else { return Ok(None) };
+        if !status.is_empty() {
+            changed.push(path.clone());
+        }
+    }
+    Ok(Some(changed))
 }
 
 /// Reads `git status --porcelain=v2 --branch -z`. (git-status(1))
@@ -119,5 +140,29 @@ mod tests {
         assert_eq!(sub, clean, "what lies outside the folder does not count");
         let dirty = facts(root).await.expect("no error").expect("a commit");
         assert!(dirty.dirty);
+    }
+
+    #[tokio::test]
+    async fn which_files_differ_from_what_is_committed() {
+        let root = tempfile::tempdir().expect("a folder");
+        let root = root.path();
+        let paths = ["same", "changed", "staged", "untracked", "nowhere", "sub/changed"].map(str::to_owned);
+        assert_eq!(changed(root, &paths).await.expect("no error"), None, "no repository");
+        git(root, &["init", "-q", "-b", "main"]).await;
+        std::fs::create_dir(root.join("sub")).expect("created");
+        for file in ["same", "changed", "staged", "sub/changed"] {
+            std::fs::write(root.join(file), "one").expect("written");
+        }
+        git(root, &["add", "."]).await;
+        git(root, &["commit", "-q", "-m", "one"]).await;
+        assert_eq!(changed(root, &paths).await.expect("no error"), Some(vec![]));
+        for file in ["changed", "staged", "untracked", "sub/changed", "other"] {
+            std::fs::write(root.join(file), "two").expect("written");
+        }
+        git(root, &["add", "staged"]).await;
+        let expected = ["changed", "staged", "untracked", "sub/changed"].map(str::to_owned).to_vec();
+        assert_eq!(changed(root, &paths).await.expect("no error"), Some(expected));
+        let below = changed(&root.join("sub"), &["changed".to_owned()]).await.expect("no error");
+        assert_eq!(below, Some(vec!["changed".to_owned()]), "relative to the folder");
     }
 }

@@ -2,6 +2,7 @@
 //! people.
 
 mod build_log;
+pub mod bump;
 pub mod diagnostics;
 pub mod diff;
 mod failure;

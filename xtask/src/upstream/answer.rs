@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Access, UpstreamError, Wanted};
+use super::{Access, UpstreamError};
 use crate::artifact::http::{asked_pause, causes};
 use crate::artifact::mirrored;
 use crate::oci::Digest;
@@ -18,14 +18,14 @@ const LONGEST: usize = 8 << 20;
 /// The host that gets the GitHub token.
 const GITHUB_API: &str = "api.github.com";
 
-/// The text that is at `url`, or at its mirror.
+/// The text that is at `url`, or at its mirror. `what` is the pin, for messages.
 ///
 /// # Errors
 /// The last place's, where none answers. `missing` says what it means when the upstream has nothing there.
-pub(super) async fn text(access: Access<'_>, wanted: &Wanted<'_>, url: &str, missing: &str) -> Result<String, UpstreamError> {
-    let mut result = Err(UpstreamError::Nowhere { what: wanted.what(), url: url.to_owned() });
+pub(super) async fn text(access: Access<'_>, what: &str, url: &str, missing: &str) -> Result<String, UpstreamError> {
+    let mut result = Err(UpstreamError::Nowhere { what: what.to_owned(), url: url.to_owned() });
     for place in mirrored(access.mirrors, url, access.vendors) {
-        result = Question { access, wanted, url: &place, missing }.ask().await;
+        result = Question { access, what, url: &place, missing }.ask().await;
         if result.is_ok() {
             break;
         }
@@ -36,12 +36,12 @@ pub(super) async fn text(access: Access<'_>, wanted: &Wanted<'_>, url: &str, mis
 /// As [`text`], a JSON value.
 pub(super) async fn json<T: DeserializeOwned>(
     access: Access<'_>,
-    wanted: &Wanted<'_>,
+    what: &str,
     url: &str,
     missing: &str,
 ) -> Result<T, UpstreamError> {
-    let text = text(access, wanted, url, missing).await?;
-    let odd = |why| UpstreamError::Odd { what: wanted.what(), url: url.to_owned(), why };
+    let text = text(access, what, url, missing).await?;
+    let odd = |why| UpstreamError::Odd { what: what.to_owned(), url: url.to_owned(), why };
     if text.trim_start().starts_with('<') {
         return Err(odd("a web page came, not JSON (a proxy's log-in?)".to_owned()));
     }
@@ -56,7 +56,7 @@ pub(super) fn digest(text: &str) -> Option<Digest> {
 
 struct Question<'a> {
     access: Access<'a>,
-    wanted: &'a Wanted<'a>,
+    what: &'a str,
     url: &'a str,
     missing: &'a str,
 }
@@ -99,37 +99,43 @@ impl Question<'_> {
         }
     }
 
-    /// GitHub answers 403 or 429 with what is left of the limit; 429 is one anywhere.
+    /// GitHub answers 403 or 429 with what is left of the limit, or, where too much was asked at once, with how long to wait.
     fn rate_limited(&self, status: u16, headers: &HeaderMap) -> Option<UpstreamError> {
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-        if !matches!(status, 403 | 429) || header("x-ratelimit-remaining") != Some("0") {
+        let at_once = status == 403 && header("retry-after").is_some();
+        if !matches!(status, 403 | 429) || header("x-ratelimit-remaining") != Some("0") && !at_once {
             return None;
         }
         let reset = header("x-ratelimit-reset").and_then(|seconds| seconds.parse().ok());
         let reset = reset.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok());
         let url = Url::parse(self.url).ok();
         Some(UpstreamError::RateLimited {
-            what: self.wanted.what(),
+            what: self.what.to_owned(),
             host: url.as_ref().and_then(Url::host_str).unwrap_or(self.url).to_owned(),
             reset,
-            with_token: self.access.github_token.is_some() && gets_token(self.url),
+            with_token: self.sends_token(),
         })
     }
 
+    fn sends_token(&self) -> bool {
+        self.access.github_token.is_some() && gets_token(self.url)
+    }
+
     fn refused(&self, status: u16) -> UpstreamError {
-        let (what, url) = (self.wanted.what(), self.url.to_owned());
+        let (what, url) = (self.what.to_owned(), self.url.to_owned());
         match status {
+            401 if self.sends_token() => UpstreamError::BadToken { what, url },
             204 | 404 | 410 => UpstreamError::NotFound { what, missing: self.missing.to_owned(), url, status },
             _ => UpstreamError::Refused { what, url, status },
         }
     }
 
     fn odd(&self, why: String) -> UpstreamError {
-        UpstreamError::Odd { what: self.wanted.what(), url: self.url.to_owned(), why }
+        UpstreamError::Odd { what: self.what.to_owned(), url: self.url.to_owned(), why }
     }
 
     fn unreachable(&self, attempts: u32, error: &reqwest::Error) -> UpstreamError {
-        UpstreamError::Unreachable { what: self.wanted.what(), url: self.url.to_owned(), attempts, why: causes(error) }
+        UpstreamError::Unreachable { what: self.what.to_owned(), url: self.url.to_owned(), attempts, why: causes(error) }
     }
 }
 

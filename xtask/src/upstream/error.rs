@@ -57,6 +57,14 @@ pub enum UpstreamError {
         /// Whether a token was sent: if not, one raises the limit.
         with_token: bool,
     },
+    /// The GitHub token is not one, or no longer.
+    #[error("cannot resolve {what}: `{url}` does not accept the token")]
+    BadToken {
+        /// The pin.
+        what: String,
+        /// What was asked for.
+        url: String,
+    },
     /// The upstream refuses.
     #[error("cannot resolve {what}: `{url}` was refused: HTTP status {status}")]
     Refused {
@@ -83,6 +91,26 @@ pub enum UpstreamError {
         /// The pin.
         what: String,
     },
+}
+
+impl UpstreamError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } | Self::Nowhere { .. } => {
+                "name a mirror in `[mirrors]` of variants.toml, or build with `--profile offline`"
+            }
+            Self::NotFound { .. } => "check `version` of this pin in variants.toml against the upstream's releases",
+            Self::NoDigest { .. } => "pin a version for which the upstream publishes a digest: Gantry never guesses one",
+            Self::RateLimited { with_token: false, .. } => "set GITHUB_TOKEN: it raises the limit from 60 to 5000 an hour",
+            Self::RateLimited { .. } => "wait until then",
+            Self::BadToken { .. } => {
+                "GITHUB_TOKEN (or GH_TOKEN) has ended or was withdrawn: set another one, or none; releases can be read without"
+            }
+            Self::Refused { .. } | Self::Odd { .. } => "is there a proxy in between? try the URL in a browser",
+            Self::NotAnArtifact { .. } => "name it in `pins` of the image, not in `components`",
+        }
+    }
 }
 
 fn resets(reset: &Option<String>) -> String {

@@ -2,15 +2,29 @@
 
 use serde::Deserialize;
 
-use super::answer::{digest, json};
+use super::answer::{self, digest};
+use super::newest::{Subject, number, page};
 use super::{Access, UpstreamError, Wanted};
-use crate::family::{BuildDate, LockedArtifact, Template};
+use crate::bump::{self, Candidate, Offer, Trouble, Version};
+use crate::family::{BuildDate, LockedArtifact, Number, Template};
+
+/// Releases of one page: an answer with all assets of a hundred would be some megabytes.
+const PAGE: usize = 30;
+/// No more pages are asked for: without a token GitHub answers sixty requests an hour.
+const PAGES: usize = 10;
 
 #[derive(Deserialize)]
 struct Release {
     assets: Vec<Asset>,
-    published_at: Option<String>,
     body: Option<String>,
+    #[serde(default)]
+    tag_name: String,
+    #[serde(default)]
+    draft: bool,
+    #[serde(default)]
+    prerelease: bool,
+    published_at: Option<String>,
+    html_url: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -26,17 +40,26 @@ pub(super) async fn resolve(
     repository: &str,
     asset: &Template,
 ) -> Result<LockedArtifact, UpstreamError> {
-    let version = &wanted.pin.version;
+    let (release, url) = tagged(access, &wanted.what(), repository, wanted.version).await?;
+    artifact(&release, wanted, asset, &url)
+}
+
+/// The release of a version, and where it was asked for.
+async fn tagged(access: Access<'_>, what: &str, repository: &str, version: &str) -> Result<(Release, String), UpstreamError> {
     let url = format!("https://api.github.com/repos/{repository}/releases/tags/v{version}");
     let missing = format!("`{repository}` has no release `v{version}`");
-    let release: Release = json(access, wanted, &url, &missing).await?;
+    Ok((answer::json(access, what, &url, &missing).await?, url))
+}
 
+/// The file of a release for a platform. Its digest is stated by the API or by the notes; where both do, they agree.
+fn artifact(release: &Release, wanted: &Wanted<'_>, asset: &Template, url: &str) -> Result<LockedArtifact, UpstreamError> {
+    let (version, url) = (wanted.version, url.to_owned());
     let file = asset.fill(|name| match name {
-        "version" => Some(version.as_str()),
+        "version" => Some(version),
         "arch" => Some(wanted.arch()),
         _ => None,
     });
-    let Some(asset) = release.assets.into_iter().find(|asset| asset.name == file) else {
+    let Some(asset) = release.assets.iter().find(|asset| asset.name == file) else {
         let missing = format!("release `v{version}` has no file `{file}`");
         return Err(UpstreamError::NotFound { what: wanted.what(), missing, url, status: 200 });
     };
@@ -54,7 +77,8 @@ pub(super) async fn resolve(
         return Err(odd(format!("it states {sha256} for `{file}`, and its notes `{noted}`")));
     }
     let released = release.published_at.as_deref().and_then(BuildDate::of_rfc3339);
-    Ok(LockedArtifact { version: version.clone(), url: asset.browser_download_url, sha256, released, newest_on: None })
+    let (version, url) = (version.to_owned(), asset.browser_download_url.clone());
+    Ok(LockedArtifact { version, url, sha256, released, newest_on: None })
 }
 
 /// What stands between `<!-- BEGIN SHA linux-x64 -->` and `<!-- END SHA linux-x64 -->`.
@@ -62,4 +86,74 @@ fn noted<'a>(notes: &'a str, build: &str) -> Option<&'a str> {
     let (_, after) = notes.split_once(&format!("<!-- BEGIN SHA {build} -->"))?;
     let (text, _) = after.split_once(&format!("<!-- END SHA {build} -->"))?;
     Some(text.trim()).filter(|text| !text.is_empty())
+}
+
+/// The newest release that the pin may move to, with its files for all platforms.
+pub(super) async fn newest(
+    access: Access<'_>,
+    subject: &Subject<'_>,
+    repository: &str,
+    asset: &Template,
+) -> Result<Candidate, Trouble> {
+    let present = subject.present()?;
+    let holds = subject.holds();
+    let (chosen, held) = match subject.to {
+        Some(to) => {
+            let number = number(to)?;
+            bump::named(&number, &Version::plain(to), &present, &holds)?;
+            (Some(tagged(access, &subject.what(), repository, to).await?), None)
+        }
+        None => {
+            let offers = released(access, subject, repository, &present).await?;
+            let shown = |offer: &Offer<_>| Version::plain(offer.number.to_string());
+            let choice = bump::newest(offers, &present, &holds, shown)?;
+            (choice.taken.map(|offer| offer.what), choice.held)
+        }
+    };
+    let (release, url) = match chosen {
+        Some(chosen) => chosen,
+        None if subject.is_locked() => return Ok(subject.unmoved(held)),
+        None => tagged(access, &subject.what(), repository, &subject.pin.version).await?,
+    };
+    let version = release.tag_name.strip_prefix('v').unwrap_or(&subject.pin.version).to_owned();
+    let mut artifacts = Vec::new();
+    for platform in subject.platforms() {
+        artifacts.push((platform, artifact(&release, &subject.wanted(&version, platform), asset, &url)?));
+    }
+    let released = release.published_at.as_deref().and_then(BuildDate::of_rfc3339);
+    let notes = release.html_url.as_deref().and_then(page);
+    Ok(Candidate { held, notes, ..subject.candidate(&version, released, artifacts)? })
+}
+
+type Listed = (Release, String);
+
+/// Releases with a number, drafts and prereleases aside, as far back as the pinned one.
+async fn released(
+    access: Access<'_>,
+    subject: &Subject<'_>,
+    repository: &str,
+    present: &Number,
+) -> Result<Vec<Offer<Listed>>, UpstreamError> {
+    let mut offers = Vec::new();
+    for number in 1..=PAGES {
+        let url = format!("https://api.github.com/repos/{repository}/releases?per_page={PAGE}&page={number}");
+        let missing = format!("there is no repository `{repository}`, or it is private");
+        let releases: Vec<Release> = answer::json(access, &subject.what(), &url, &missing).await?;
+        let is_last = releases.len() < PAGE;
+        let stable = releases.into_iter().filter(|release| !release.draft && !release.prerelease);
+        offers.extend(stable.filter_map(|release| {
+            let number: Number = release.tag_name.strip_prefix('v')?.parse().ok()?;
+            Some(Offer { number, what: (release, url.clone()) }).filter(|offer| !offer.number.is_prerelease())
+        }));
+        // They come by their dates: what was released before what is pinned is older.
+        if is_last || offers.iter().any(|offer| offer.number == *present) {
+            break;
+        }
+    }
+    if offers.is_empty() {
+        let url = format!("https://api.github.com/repos/{repository}/releases");
+        let missing = format!("`{repository}` has no release with a tag as in `v1.2.3`");
+        return Err(UpstreamError::NotFound { what: subject.what(), missing, url, status: 200 });
+    }
+    Ok(offers)
 }

@@ -1,14 +1,18 @@
-//! Upstreams: what a pin's version is to the byte, from the digest that the upstream itself publishes.
+//! Upstreams: which version of a pin is the newest, and what a version is to the byte, from the digest that the upstream itself
+//! publishes.
 
 mod answer;
 mod error;
 mod github;
+mod newest;
 mod open_vsx;
+mod vendors;
 mod vscode;
 
 use std::collections::BTreeMap;
 
 pub use error::UpstreamError;
+pub use vendors::{Pinned, newest, told};
 
 use crate::family::{LockedArtifact, Name, Pin, Upstream};
 use crate::oci::Platform;
@@ -33,6 +37,8 @@ pub struct Access<'a> {
 struct Wanted<'a> {
     name: &'a Name,
     pin: &'a Pin,
+    /// The pinned one, or one that it may move to.
+    version: &'a str,
     platform: Platform,
 }
 
@@ -44,7 +50,7 @@ impl Wanted<'_> {
 
     /// The pin for a message: `` `github-runner` 2.337.0 ``.
     fn what(&self) -> String {
-        format!("`{}` {}", self.name, self.pin.version)
+        format!("`{}` {}", self.name, self.version)
     }
 }
 
@@ -54,7 +60,7 @@ impl Wanted<'_> {
 /// # Errors
 /// See [`UpstreamError`]. Where no digest is published there is an error, never a guess.
 pub async fn resolve(access: Access<'_>, name: &Name, pin: &Pin, platform: Platform) -> Result<LockedArtifact, UpstreamError> {
-    let wanted = Wanted { name, pin, platform };
+    let wanted = Wanted { name, pin, version: &pin.version, platform };
     match &pin.upstream {
         Upstream::GithubRelease { repository, asset } => github::resolve(access, &wanted, repository, asset).await,
         Upstream::Vscode { build } => vscode::resolve(access, &wanted, build).await,

@@ -6,6 +6,7 @@ use super::super::grammar;
 use super::super::model::{Pin, Place, Unpack, Upstream};
 use super::super::name::Name;
 use super::super::problem::Problem;
+use super::super::range::VersionRange;
 use super::super::reader::{Kind, Problems, Table, Text};
 use super::super::suggest::{closest, one_of};
 use super::{NAME, build_arg, template};
@@ -58,6 +59,8 @@ fn pin<'t>(table: &mut Table<'t>, name: &str, platforms: &[Platform], problems: 
         };
         problems.check(text, valid, kind);
     }
+    const HOLD: Kind = ("a range of versions", "what `bump` may move it to, as in `<2.330` or `>=1.2 <2`");
+    let hold = table.text("hold", problems).and_then(|text| problems.parse::<VersionRange>(&text, HOLD));
     let arch = arch(table, upstream.as_ref(), platforms, problems);
     match &upstream {
         Some(upstream) if upstream.is_artifact() => {
@@ -71,7 +74,7 @@ fn pin<'t>(table: &mut Table<'t>, name: &str, platforms: &[Platform], problems: 
     }
     let place = table.table("place", problems).and_then(|table| place(table, problems));
     let max_age_days = max_age_days(table, upstream.as_ref(), problems);
-    Some(Pin { version: version?.text.to_owned(), upstream: upstream?, build_arg: None, place, arch, max_age_days })
+    Some(Pin { version: version?.text.to_owned(), upstream: upstream?, hold, build_arg: None, place, arch, max_age_days })
 }
 
 /// Days are counted from the dates of variants.lock, which has none of what a package manager installs.

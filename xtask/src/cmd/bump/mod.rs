@@ -1,0 +1,102 @@
+//! `cargo xtask bump`: moves pins to their newest releases. Everybody is asked at once; what was found is written, and what could
+//! not be told or is not allowed is said.
+
+mod ask;
+mod write;
+
+use super::prepare::{read_lock, read_manifest};
+use super::{Session, edge};
+use crate::bump::{self, Answer, Candidate, Edited, Report, Trouble};
+use crate::cli::{Bump, Format};
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+pub(super) async fn run(session: &Session, args: &Bump) -> Result<(), Failure> {
+    let (report, answers) = session.interruptible(moved(session, args)).await?;
+    match session.console.format() {
+        Format::Markdown => session.console.data(&output::bump::markdown(&report)),
+        _ => session.console.result(&report, &output::bump::text(&report)),
+    }
+    match Report::exit(&answers, args.check) {
+        None => Ok(()),
+        Some(Exit::CheckFound) => Err(Failure::new(Exit::CheckFound, output::bump::found(&report))),
+        Some(exit) => Err(failure(exit, &answers)),
+    }
+}
+
+/// Moves everything, for a command that goes on afterwards: nothing may fail.
+pub(super) async fn all(session: &Session) -> Result<(), Failure> {
+    let args = Bump { names: Vec::new(), to: None, check: false, dry_run: false, allow_dirty: false };
+    let (report, answers) = session.interruptible(moved(session, &args)).await?;
+    session.console.say(output::bump::text(&report).trim_end());
+    match Report::exit(&answers, false) {
+        None => Ok(()),
+        Some(exit) => Err(failure(exit, &answers)),
+    }
+}
+
+/// Asks, decides and, unless only that was asked for, writes.
+async fn moved(session: &Session, args: &Bump) -> Result<(Report, Vec<Answer>), Failure> {
+    let (source, family) = read_manifest(session)?;
+    let lock = read_lock(session, &family)?;
+    let wishes = bump::wishes(&family, &args.names, args.to.as_deref())?;
+    let writes = !args.check && !args.dry_run;
+    if writes && !args.allow_dirty {
+        // Known before anybody is asked: these are written whatever moves.
+        write::refuse_changed(session, &write::always(session)).await?;
+    }
+    let today = edge::today();
+    let asked = ask::Asked { family: &family, lock: &lock, today: &today, events: session.console.events() };
+    let answers = asked.all(&wishes).await?;
+    let candidates: Vec<&Candidate> = answers.iter().filter_map(|answer| answer.found.as_ref().ok()).collect();
+    let mut report = Report::new(&answers, &today);
+    if candidates.iter().all(|candidate| candidate.change.is_empty()) {
+        return Ok((report, answers));
+    }
+    let edited =
+        bump::edit(&source, candidates.iter().copied()).map_err(|error| Failure::new(Exit::Unexpected, error.to_string()))?;
+    let Edited { text, doubtful } = edited;
+    report.doubtful_comments = doubtful;
+    let writing = write::Writing::new(session, &source, text, &candidates)?;
+    report.files = writing.files();
+    if writes {
+        if !args.allow_dirty {
+            write::refuse_changed(session, &report.files).await?;
+        }
+        writing.write(&family).await?;
+        report.written = true;
+    }
+    Ok((report, answers))
+}
+
+/// Everything that was not moved, in one failure.
+fn failure(exit: Exit, answers: &[Answer]) -> Failure {
+    let mut told: Vec<(&str, &Trouble)> = Vec::new();
+    for answer in answers {
+        // What is told for two names at once (builds of VS Code) is told once.
+        if let Err(trouble) = &answer.found
+            && !told.iter().any(|(_, other)| *other == trouble)
+        {
+            told.push((&answer.name, trouble));
+        }
+    }
+    let messages = told.iter().map(|(name, trouble)| format!("`{name}`: {}", trouble.message)).collect::<Vec<_>>();
+    let mut hints: Vec<&str> = Vec::new();
+    for hint in told.iter().filter_map(|(_, trouble)| trouble.hint.as_deref()) {
+        if !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
+    let failure = Failure::new(exit, format!("not moved: {}", messages.join("\n       ")));
+    if hints.is_empty() { failure } else { failure.hint(hints.join("\n")) }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        let failure = Self::new(trouble.exit, trouble.message);
+        match trouble.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
