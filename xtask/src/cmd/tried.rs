@@ -72,7 +72,8 @@ impl Tried {
             let name = item.choice.digest().map(|digest| digest.to_string()).or(here).unwrap_or_default();
             let not_passed = |failed| {
                 let manifest = item.choice.digest()?;
-                Some(Untried { failed, ..Untried::new(item, manifest, of_engine == Some(config), release) })
+                let is_here = of_engine == Some(config) || looks_like(item);
+                Some(Untried { failed, ..Untried::new(item, manifest, is_here, release) })
             };
             match Record::read(places, config) {
                 Ok(Some(record)) if record.passed() => {}
@@ -112,6 +113,13 @@ impl Tried {
             events.emit(Event::Note { text });
         }
     }
+}
+
+/// Whether what was built here has the layers and labels of what is published: where an engine calls images by their manifests, it
+/// cannot be told that it is the same. (Trying it tells: another one is refused then.)
+fn looks_like(item: &Item) -> bool {
+    let (Some(built), Some(image)) = (&item.release.built, &item.image) else { return false };
+    built.diff_ids == image.diff_ids && built.labels == image.labels
 }
 
 impl Untried {
@@ -178,11 +186,20 @@ impl Fetched {
                 // Also where this is interrupted between the tag and its end.
                 self.pulled.push(tag.clone());
                 let pulled = build::pull(engine, credential, &reference, &tag, events).await;
+                let cannot = |exit, why: &str| {
+                    let message = format!("`{}` has to be tried on this machine, and {why}", one.variant);
+                    Failure::new(exit, message).hint(untried_hint())
+                };
                 pulled.map_err(|error: EngineError| {
                     let failure = Failure::from(error);
-                    let message = format!("`{}` has to be tried on this machine, and {}", one.variant, failure.message);
-                    Failure::new(failure.exit, message).hint(untried_hint())
+                    cannot(failure.exit, &failure.message)
                 })?;
+                // Docker 28 with the containerd store leaves out what it has unpacked already of another form of the same layers,
+                // and does not know the image then.
+                if !engine.inspect(&tag).await.is_ok_and(|found| found.is_some_and(|found| !found.diff_ids.is_empty())) {
+                    let why = format!("the engine took `{reference}` only in part: it has the same layers of another image");
+                    return Err(cannot(Exit::Missing, &why));
+                }
                 tag
             }
         };
