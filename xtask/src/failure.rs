@@ -25,6 +25,8 @@ pub enum Exit {
     PublishPartly = 7,
     /// Refused by a policy: immutable tag, digest mismatch, omitted component.
     Refused = 8,
+    /// A deployment failed, or was not steady in time.
+    Deploy = 9,
     /// `--check` found something to do, or `verify` a difference.
     CheckFound = 10,
     /// Interrupted.

@@ -1,6 +1,6 @@
 //! Gantry's pipeline: one table (`variants.toml`) in, images in registries out.
 //!
-//! Dependencies point one way: `cmd` → `report`, `smoke`, `build`, `publish`, `host` → `diff`, `sbom` → `contents`, `engine`, `artifact`, `store`, `registry`,
+//! Dependencies point one way: `cmd` → `report`, `smoke`, `build`, `publish`, `deploy`, `proposal`, `pin`, `host` → `diff`, `sbom` → `contents`, `engine`, `artifact`, `store`, `registry`,
 //! `upstream` → `bump`, `plan` → `family` → `oci`; `event`, `failure`, `folder` and `byte_size` are the bottom that everybody may know, `output` is
 //! known to `cmd` alone. See ARCHITECTURE.md.
 
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod cmd;
 pub mod contents;
 pub mod context;
+pub mod deploy;
 pub mod diff;
 pub mod engine;
 pub mod event;

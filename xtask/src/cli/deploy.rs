@@ -1,8 +1,8 @@
-//! What happens around a release, elsewhere: `propose`.
+//! What happens around a release, elsewhere: `propose`, `pin`, `deploy`.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 /// `propose`
 #[derive(Debug, Args)]
@@ -51,4 +51,48 @@ pub struct Pin {
     /// Terraform (.tf, .tfvars, .hcl), Compose, Kubernetes and workflows (.yml, .yaml), devcontainer and other JSON
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+}
+
+/// `deploy`
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    /// Where to
+    #[command(subcommand)]
+    pub command: DeployCommand,
+}
+
+/// The commands of `deploy`.
+#[derive(Debug, Subcommand)]
+pub enum DeployCommand {
+    /// Start the tasks of services in Amazon ECS anew, and wait until they are steady
+    Ecs(DeployEcs),
+}
+
+/// `deploy ecs`
+#[derive(Debug, Args)]
+pub struct DeployEcs {
+    /// The cluster: its name or ARN
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: String,
+    /// A service of it; may be given more than once
+    #[arg(long = "service", value_name = "SERVICE", required = true)]
+    pub services: Vec<String>,
+    /// Register a new revision of the task definition with this image for the family's, and deploy that
+    #[arg(long, value_name = "REFERENCE")]
+    pub image: Option<String>,
+    /// The region, instead of AWS_REGION's or the profile's
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// The profile, instead of AWS_PROFILE
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// How long to wait until all are steady
+    #[arg(long, value_name = "SECONDS", default_value_t = 1200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub timeout: u32,
+    /// Do not wait: end as soon as the deployments have begun
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Print what would be deployed, and change nothing
+    #[arg(long, conflicts_with = "no_wait")]
+    pub dry_run: bool,
 }

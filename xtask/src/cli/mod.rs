@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use build::{Build, Plan};
 pub use bump::Bump;
-pub use deploy::{Pin, Propose};
+pub use deploy::{DeployArgs, DeployCommand, DeployEcs, Pin, Propose};
 pub use host::{Clean, Doctor, Quickstart, Setup, Test};
 pub use look::{Diff, Sbom};
 pub use publish::{EcrArgs, EcrCommand, EcrInit, Promote, Publish, Publishing, Push, Verify};
@@ -46,7 +46,8 @@ pub struct Cli {
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 unexpected, 2 usage or invalid file, 3 something needed is missing, 4 a build failed,
 5 smoke failed, 6 publishing failed and nothing was tagged, 7 publishing failed and some tags moved,
-8 refused by policy, 10 --check found something to do or verify a difference, 130 interrupted.";
+8 refused by policy, 9 a deployment failed or was not steady in time, 10 --check found something to do or
+verify a difference, 130 interrupted.";
 
 /// How results and progress are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -92,6 +93,8 @@ pub enum Command {
     Promote(Promote),
     /// Move pins, packages and the base image to their newest releases
     Bump(Bump),
+    /// Bring what is published to those who run it
+    Deploy(DeployArgs),
     /// Pin references to this family's images in Terraform, Compose, Kubernetes and devcontainer files
     Pin(Pin),
     /// Open or update one pull request with changed files of the work tree

@@ -6,6 +6,7 @@ mod bump;
 mod clean;
 mod contents;
 mod deliver;
+mod deploy;
 mod describe;
 mod destinations;
 mod diff;
@@ -41,7 +42,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum as _;
 
-use crate::cli::{Cli, Command, EcrCommand, Format};
+use crate::cli::{Cli, Command, DeployCommand, EcrCommand, Format};
 use crate::failure::{Exit, Failure};
 use crate::output::print_failure;
 
@@ -103,6 +104,9 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(&session, &args).await,
         Command::Promote(args) => promote::run(&session, &args).await,
         Command::Bump(args) => bump::run(&session, &args).await,
+        Command::Deploy(args) => match args.command {
+            DeployCommand::Ecs(args) => deploy::ecs(&session, &args).await,
+        },
         Command::Pin(args) => pin::run(&session, &args).await,
         Command::Propose(args) => propose::run(&session, &args).await,
         Command::Sbom(args) => sbom::run(&session, &args).await,

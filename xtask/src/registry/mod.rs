@@ -212,7 +212,7 @@ fn api_host(repository: &Repository) -> &str {
 }
 
 /// The innermost cause: reqwest and hyper hide it behind "error sending request".
-fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

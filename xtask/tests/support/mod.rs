@@ -4,6 +4,7 @@
 pub mod archives;
 pub mod browser;
 pub mod ecr;
+pub mod ecs;
 pub mod family;
 pub mod faults;
 pub mod front;

@@ -25,22 +25,26 @@ pub struct Moto {
     /// `http://127.0.0.1:PORT`
     pub endpoint: String,
     child: Child,
-    folder: std::path::PathBuf,
 }
 
 impl Moto {
     /// One of its own, without any repository.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// One with these settings in its environment.
+    pub fn start_with(settings: &[(&str, &str)]) -> Self {
         let places = Places::from_env(&|name| std::env::var(name).ok()).expect("a home");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let mut command = Command::new(python::moto_server(&places));
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("moto (`cargo xtask setup --tests`) starts");
+        let mut child = command.envs(settings.iter().copied()).spawn().expect("moto (`cargo xtask setup --tests`) starts");
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert_eq!(child.try_wait().expect("moto's state"), None, "moto ended");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { endpoint: format!("http://127.0.0.1:{port}"), child, folder: python::folder(&places) }
+        Self { endpoint: format!("http://127.0.0.1:{port}"), child }
     }
 
     /// What a program of this identity has in its environment.
@@ -50,17 +54,27 @@ impl Moto {
 
     /// What boto3, Amazon's own client, says to an operation of ECR (`describe_repositories`).
     pub fn boto(&self, operation: &str, arguments: &Value) -> Value {
-        let script = "import boto3, json, sys\n\
-                      client = boto3.client('ecr', region_name='us-west-2')\n\
-                      answer = getattr(client, sys.argv[1])(**json.loads(sys.argv[2]))\n\
-                      print(json.dumps(answer, default=str))";
-        let mut command = Command::new(self.folder.join("bin/python"));
-        command.args(["-c", script, operation, &arguments.to_string()]).envs(self.environment());
-        let output = command.output().expect("python starts");
-        let complained = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{operation}: {complained}");
-        serde_json::from_slice(&output.stdout).expect("JSON")
+        self.boto_all("ecr", &[(operation, arguments.clone())]).pop().expect("an answer")
     }
+
+    /// What boto3 says to operations of a service, one after the other.
+    pub fn boto_all(&self, service: &str, operations: &[(&str, Value)]) -> Vec<Value> {
+        let script = "import boto3, json, sys\n\
+                      client = boto3.client(sys.argv[1], region_name='us-west-2')\n\
+                      answers = [getattr(client, name)(**arguments) for name, arguments in json.loads(sys.argv[2])]\n\
+                      print(json.dumps(answers, default=str))";
+        python(&self.environment(), &["-c", script, service, &serde_json::json!(operations).to_string()])
+    }
+}
+
+/// What a Python program prints as JSON, with boto3 and botocore at hand.
+pub fn python<T: serde::de::DeserializeOwned>(environment: &[(&str, &str)], arguments: &[&str]) -> T {
+    let places = Places::from_env(&|name| std::env::var(name).ok()).expect("a home");
+    let mut command = Command::new(python::folder(&places).join("bin/python"));
+    let output = command.args(arguments).envs(environment.iter().copied()).output().expect("python starts");
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {complained}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 impl Drop for Moto {

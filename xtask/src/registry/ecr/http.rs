@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The client, twice: what is on this machine or on its link (the metadata services of EC2 and ECS) is asked directly,
 /// since a proxy of the environment does not know it.
 #[derive(Debug, Clone)]
-pub(super) struct SdkHttp {
+pub(crate) struct SdkHttp {
     outside: reqwest::Client,
     near: reqwest::Client,
 }
@@ -36,7 +36,7 @@ struct Connector {
 impl SdkHttp {
     /// # Errors
     /// TLS has no provider or no roots.
-    pub(super) fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         let builder = || {
             let agent = concat!("gantry/", env!("CARGO_PKG_VERSION"));
             // AWS redirects nobody; a signed request is not sent on.
@@ -44,6 +44,11 @@ impl SdkHttp {
         };
         let built = |builder: reqwest::ClientBuilder| builder.build().map_err(|error| innermost(&error));
         Ok(Self { outside: built(builder())?, near: built(builder().no_proxy())? })
+    }
+
+    /// One request to AWS that is not the SDK's own: signed already, answered within `patience`.
+    pub(crate) async fn send(&self, request: &HttpRequest, patience: Duration) -> Result<HttpResponse, ConnectorError> {
+        answered(self, patience, request).await
     }
 }
 

@@ -20,6 +20,7 @@ use crate::oci::EcrRegistry;
 use crate::secret::Secret;
 
 pub use error::EcrError;
+pub(crate) use http::SdkHttp;
 pub use settings::{Change, Fixed, Found, MOST_EXCEPTIONS, Mutability, Wanted, changes};
 
 /// An operation with all its attempts, and one of them. On a machine outside of AWS and without credentials the SDK gives

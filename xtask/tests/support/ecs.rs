@@ -1,0 +1,99 @@
+//! Amazon ECS while a deployment goes on, which moto does not show: one cluster and one service that go through states as a test
+//! lists them. A double, written from the public API reference (JSON 1.1 protocol, DescribeServices, UpdateService): nobody
+//! asked ECS itself.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::front::{Front, Say, answer};
+
+/// The service's deployment before.
+pub const OLD: &str = "ecs-svc/1000000000000000001";
+/// The deployment that UpdateService begins.
+pub const NEW: &str = "ecs-svc/1000000000000000002";
+
+#[derive(Default)]
+struct State {
+    /// What DescribeServices answers from the next request on, once UpdateService was asked; the last one stays.
+    states: Vec<Value>,
+    begun: bool,
+    /// The next answers of an operation: status, `__type`.
+    troubles: Vec<(&'static str, u16, &'static str)>,
+}
+
+/// The double.
+pub struct Ecs {
+    /// Where it listens, and what it saw.
+    pub front: Front,
+    state: Arc<Mutex<State>>,
+}
+
+/// A deployment as ECS tells it.
+pub fn deployment(id: &str, status: &str, rollout: &str, running: u64, reason: &str) -> Value {
+    json!({
+        "id": id, "status": status, "rolloutState": rollout, "rolloutStateReason": reason, "createdAt": 1_795_212_345.678,
+        "desiredCount": 1, "runningCount": running, "pendingCount": 1 - running, "failedTasks": 0,
+        "taskDefinition": "arn:aws:ecs:us-west-2:271851283454:task-definition/ansible:7",
+    })
+}
+
+/// A service's state: its deployments, and its events, the newest first.
+pub fn state(deployments: &[Value], events: &[&str]) -> Value {
+    let events =
+        events.iter().map(|text| json!({ "id": format!("id of {text}"), "createdAt": 1_795_212_345.678, "message": text }));
+    json!({
+        "serviceArn": "arn:aws:ecs:us-west-2:271851283454:service/workspaces/ansible", "serviceName": "ansible",
+        "clusterArn": "arn:aws:ecs:us-west-2:271851283454:cluster/workspaces", "status": "ACTIVE", "desiredCount": 1, "runningCount": 1,
+        "pendingCount": 0, "taskDefinition": "arn:aws:ecs:us-west-2:271851283454:task-definition/ansible:7",
+        "deploymentController": { "type": "ECS" }, "deployments": deployments, "events": events.collect::<Vec<_>>(),
+    })
+}
+
+impl Ecs {
+    /// With these states, one after the other.
+    pub fn going_through(states: Vec<Value>) -> Self {
+        let state = Arc::new(Mutex::new(State { states, ..State::default() }));
+        let kept = Arc::clone(&state);
+        let front = Front::alone(move |asked| {
+            let mut state = state.lock().expect("the state");
+            let target = asked.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let action = target.strip_prefix("AmazonEC2ContainerServiceV20141113.").unwrap_or_default().to_owned();
+            if let Some(at) = state.troubles.iter().position(|(of, ..)| *of == action) {
+                let (_, status, kind) = state.troubles.remove(at);
+                let told = json!({ "__type": format!("com.amazonaws.ecs#{kind}"), "message": format!("no {action} now") });
+                return Say::Answer(answer(status, "application/x-amz-json-1.1", told.to_string()));
+            }
+            let before =
+                super::ecs::state(&[deployment(OLD, "PRIMARY", "COMPLETED", 1, "")], &["(service ansible) is old news."]);
+            let told = match action.as_str() {
+                "DescribeClusters" => {
+                    json!({ "clusters": [{ "clusterName": "workspaces", "status": "ACTIVE" }], "failures": [] })
+                }
+                "DescribeTaskDefinition" => {
+                    json!({ "taskDefinition": { "family": "ansible", "revision": 7, "containerDefinitions": [
+                    { "name": "workspace", "image": "ghcr.io/sapphire-health/ansible-epic:aws-coder" },
+                ] } })
+                }
+                "DescribeServices" if !state.begun => json!({ "services": [before], "failures": [] }),
+                "DescribeServices" => {
+                    let now = if state.states.len() > 1 { state.states.remove(0) } else { state.states[0].clone() };
+                    json!({ "services": [now], "failures": [] })
+                }
+                "UpdateService" => {
+                    state.begun = true;
+                    let both = [deployment(NEW, "PRIMARY", "IN_PROGRESS", 0, ""), deployment(OLD, "ACTIVE", "COMPLETED", 1, "")];
+                    json!({ "service": super::ecs::state(&both, &["(service ansible) is old news."]) })
+                }
+                other => panic!("`{other}` was asked"),
+            };
+            Say::Answer(answer(200, "application/x-amz-json-1.1", told.to_string()))
+        });
+        Self { front, state: kept }
+    }
+
+    /// The next request for `action` is refused so.
+    pub fn trouble(&self, action: &'static str, status: u16, kind: &'static str) {
+        self.state.lock().expect("the state").troubles.push((action, status, kind));
+    }
+}
