@@ -2,7 +2,7 @@
 # A current Docker Engine (28, containerd image store) beside the host's own, from Debian's packages, and Gantry's tests on it.
 #   tests/modern-engine.sh up DIR      makes what is missing under DIR, starts the engine, prints DOCKER_HOST
 #   tests/modern-engine.sh test DIR    the suites that talk to an engine, on this one
-#   tests/modern-engine.sh exec DIR …  runs a client of that suite (crane, skopeo) on the host's network
+#   tests/modern-engine.sh exec DIR …  runs a client of that suite (crane, oras, skopeo) on the host's network
 #   tests/modern-engine.sh down DIR    stops it and takes its network down (DIR stays, for a quick next start)
 # It has a root file system, network namespace, data and socket of its own (DIR/run/docker.sock) and touches nothing of the
 # host's engine. Registries on the host's loopback are reached as on its own. Needs root, mmdebstrap, iproute2, iptables.
@@ -26,12 +26,12 @@ answers() { curl -sf --unix-socket "$DIR/run/docker.sock" http://engine/_ping >/
 
 up() {
   # The mark is of these packages: with other ones it is made anew.
-  if [ ! -e "$ROOT/.complete-2" ]; then
+  if [ ! -e "$ROOT/.complete-3" ]; then
     rm -rf "$ROOT"
     mkdir -p "$DIR"
     mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
-      --include=docker.io,docker-cli,docker-buildx,containerd,runc,iptables,iproute2,ca-certificates,crane,skopeo forky "$ROOT" >&2
-    touch "$ROOT/.complete-2"
+      --include=docker.io,docker-cli,docker-buildx,containerd,runc,iptables,iproute2,ca-certificates,crane,oras,skopeo forky "$ROOT" >&2
+    touch "$ROOT/.complete-3"
   fi
   answers && return
   mkdir -p "$ROOT/etc/docker" "$DIR/run"
