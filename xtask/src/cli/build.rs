@@ -12,6 +12,9 @@ pub struct Plan {
     /// What it is resolved from
     #[command(flatten)]
     pub inputs: Inputs,
+    /// Only variants that differ from what this commit would build: a branch, a tag, an id
+    #[arg(long, value_name = "COMMIT")]
+    pub changed_since: Option<String>,
 }
 
 /// `build`
@@ -38,6 +41,9 @@ pub struct Build {
     /// Build although a pin is older than its `max-age-days`
     #[arg(long)]
     pub allow_old_pins: bool,
+    /// Only variants that differ from what this commit would build: a branch, a tag, an id
+    #[arg(long, value_name = "COMMIT")]
+    pub changed_since: Option<String>,
     /// Wait for nobody: fail when another build of this family runs
     #[arg(long)]
     pub no_wait: bool,

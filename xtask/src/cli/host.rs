@@ -79,6 +79,9 @@ pub struct Test {
     /// Install what the suite needs without asking
     #[arg(long, short)]
     pub yes: bool,
+    /// Only the tests: format and lint are looked at elsewhere (`cargo xtask lint`)
+    #[arg(long)]
+    pub no_lint: bool,
     /// Only tests whose name contains this
     #[arg(value_name = "FILTER")]
     pub filter: Option<String>,

@@ -8,6 +8,7 @@ mod look;
 mod publish;
 mod report;
 mod smoke;
+mod workflow;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ pub use look::{Diff, Sbom};
 pub use publish::{EcrArgs, EcrCommand, EcrInit, Promote, Publish, Publishing, Push, Verify};
 pub use report::Report;
 pub use smoke::Smoke;
+pub use workflow::{Compile, Lint};
 
 /// Builds a family of layered images from one table and publishes it.
 #[derive(Debug, Parser)]
@@ -105,6 +107,10 @@ pub enum Command {
     Diff(Diff),
     /// Write a page to look at: what the family is, what makes it big, how it was built, where it is published
     Report(Report),
+    /// Compile what another machine is to run without a compiler: this program and the entrypoint
+    Compile(Compile),
+    /// Look at the sources without running anything: format, lint
+    Lint(Lint),
     /// Run the whole test suite, with what it needs
     Test(Test),
 }
@@ -112,8 +118,8 @@ pub enum Command {
 /// Which variants, under which circumstances.
 #[derive(Debug, Clone, Args)]
 pub struct Selection {
-    /// A variant, by name or glob; may be given more than once
-    #[arg(long = "variant", value_name = "NAME")]
+    /// A variant, by name or glob; may be given more than once, or with commas between
+    #[arg(long = "variant", value_name = "NAME", value_delimiter = ',')]
     pub variants: Vec<String>,
     /// Every variant
     #[arg(long, conflicts_with = "variants")]
@@ -129,7 +135,7 @@ pub struct Inputs {
     /// Which variants
     #[command(flatten)]
     pub selection: Selection,
-    /// Use this date instead of the pinned BUILD_DATE: packages are installed anew
+    /// Use this date instead of the pinned BUILD_DATE: packages are installed anew (empty: the pinned one)
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub build_date: Option<String>,
     /// A build argument for every image whose Dockerfile declares it

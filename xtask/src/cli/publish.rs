@@ -1,6 +1,8 @@
 //! What talks to registries: `push`, `verify`, `promote`, `ecr`.
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Subcommand};
 
 use super::Inputs;
 
@@ -53,16 +55,25 @@ pub struct Publish {
     /// How many images are built at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: u16,
+    /// Build every image anew and publish it, even where one of the same input is published (`--force`)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set, hide_possible_values = true)]
+    pub no_cache: bool,
+    /// Write digests and names there, as `sha256sum` does: what is to be attested
+    #[arg(long, value_name = "FILE")]
+    pub subjects: Option<PathBuf>,
+    /// Write release notes there: what differs from what was published before
+    #[arg(long, value_name = "FILE")]
+    pub notes: Option<PathBuf>,
     /// Print what would be built, tried, sent and tagged, and do nothing
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set, hide_possible_values = true)]
     pub dry_run: bool,
 }
 
 /// `verify`
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// A variant, by name or glob; may be given more than once (default: all)
-    #[arg(long = "variant", value_name = "NAME")]
+    /// A variant, by name or glob; may be given more than once, or with commas between (default: all)
+    #[arg(long = "variant", value_name = "NAME", value_delimiter = ',')]
     pub variants: Vec<String>,
     /// Every variant
     #[arg(long, conflicts_with = "variants")]
@@ -90,8 +101,8 @@ pub struct Promote {
     /// The variant that the image is to be (its label says which it is)
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
-    /// A tag to set instead of the variant's moving ones; may be given more than once
-    #[arg(long = "tag", value_name = "TAG")]
+    /// A tag to set instead of the variant's moving ones; may be given more than once, or with commas between (empty: none)
+    #[arg(long = "tag", value_name = "TAG", value_delimiter = ',')]
     pub tags: Vec<String>,
     /// A destination instead of all: NAME, or NAME=HOST[:PORT]/REPOSITORY; may be given more than once
     #[arg(long = "destination", value_name = "NAME[=REPOSITORY]")]
@@ -100,7 +111,7 @@ pub struct Promote {
     #[arg(long, value_name = "NAME[=REPOSITORY]")]
     pub from: Option<String>,
     /// Print what would be sent and moved, and do nothing
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set, hide_possible_values = true)]
     pub dry_run: bool,
 }
 

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::prepare::{Locking, Prepared};
-use super::{Session, age, bump, edge, engine};
+use super::{Session, age, bump, changed, edge, engine};
 use crate::build::{self, Inventory, Recorder, Report, Run, Runs, Site};
 use crate::cli::Build;
 use crate::engine::{Engine, SecretBytes};
@@ -24,7 +24,10 @@ pub(super) async fn run(session: &Session, args: &Build) -> Result<(), Failure> 
         bump::all(session).await?;
     }
     let locking = if args.dry_run { Locking::InMemory } else { Locking::Write };
-    let prepared = Prepared::gather(session, &args.inputs, locking).await?;
+    let mut prepared = Prepared::gather(session, &args.inputs, locking).await?;
+    if let Some(commit) = &args.changed_since {
+        changed::narrow(session, &mut prepared, &args.inputs, commit).await?;
+    }
     let plan = prepared.plan()?;
     age::check(session, &prepared, &plan, args.allow_old_pins)?;
     let engine = engine::connect().await?;

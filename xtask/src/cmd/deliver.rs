@@ -1,6 +1,7 @@
 //! What `push` and `publish` have in common: everything that publishing takes, open, and the way from a plan to what is
 //! published.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,10 @@ use super::session::variable;
 use super::summary::{self, Pushed};
 use super::tried::{self, Tried};
 use crate::byte_size::size;
+use crate::diff::Difference;
 use crate::event::{Event, Events};
 use crate::failure::{Exit, Failure};
+use crate::family::Name;
 use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
 use crate::host::places::Places;
 use crate::plan::Plan;
@@ -22,6 +25,9 @@ use crate::store::{Blobs, Limit};
 
 /// How long it may take to look up what an image was before, for the summary of a workflow's run.
 const WORDS: Duration = Duration::from_secs(30);
+
+/// The same for release notes, which are asked for: layers may have to be downloaded.
+const NOTES: Duration = Duration::from_secs(300);
 
 /// How it is published.
 #[derive(Debug, Clone, Copy)]
@@ -148,6 +154,25 @@ impl<'a> Delivering<'a> {
         error.remembering(self.ledger.view(), references)
     }
 
+    /// What changed in every image since it was published last, read from the destinations where this machine does not know it.
+    pub(super) async fn changes(&self, pushed: &Pushed) -> BTreeMap<Name, Difference> {
+        let mut changes = BTreeMap::new();
+        for image in &pushed.published.images {
+            let Some(describing) = &self.describing else { continue };
+            // All of it is published: no release waits for ever for words about it.
+            match tokio::time::timeout(NOTES, describing.changes(image, true)).await {
+                Ok(Some(difference)) => drop(changes.insert(image.variant.clone(), difference)),
+                Ok(None) => {}
+                Err(_) => {
+                    let text =
+                        format!("what changed in `{}` is not in the release notes: it took too long to read", image.variant);
+                    self.events.emit(Event::Warning { text });
+                }
+            }
+        }
+        changes
+    }
+
     /// Clears up after a publish and adds it to the summary of a workflow's run.
     pub(super) async fn finish(&self, pushed: &Pushed) {
         // What cannot be looked at now is trimmed another time.
@@ -163,7 +188,7 @@ impl<'a> Delivering<'a> {
         for image in &pushed.published.images {
             let Some(describing) = &self.describing else { continue };
             // All of it is published: nobody waits long for words about it.
-            if let Ok(Some(difference)) = tokio::time::timeout(WORDS, describing.changes(image)).await {
+            if let Ok(Some(difference)) = tokio::time::timeout(WORDS, describing.changes(image, false)).await {
                 text += &summary::changes(image, &difference);
             }
         }

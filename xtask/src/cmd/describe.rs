@@ -80,23 +80,23 @@ impl Describing {
 }
 
 impl Describing {
-    /// What changed since an image was published last, where that can be told without reading any layer: of those that were read
-    /// before.
-    pub(super) async fn changes(&self, image: &PublishedImage) -> Option<Difference> {
+    /// What changed since an image was published last. Unless `reading`, only where that can be told without reading any layer: of
+    /// those that were read before.
+    pub(super) async fn changes(&self, image: &PublishedImage, reading: bool) -> Option<Difference> {
         let before = image.before.filter(|before| before.digest != image.digest)?.digest;
         let tag = image.destinations.values().flatten().next()?;
         let repository: Repository = tag.reference.rsplit_once(':')?.0.parse().ok()?;
         let now = match self.known(image.config_digest) {
             Some(known) => known,
-            None => self.without_reading(&repository.digest(image.digest).to_string()).await?,
+            None => self.published(&repository.digest(image.digest).to_string(), reading).await?,
         };
-        let before = self.without_reading(&repository.digest(before).to_string()).await?;
+        let before = self.published(&repository.digest(before).to_string(), reading).await?;
         Some(compare(&before, &now))
     }
 
-    async fn without_reading(&self, reference: &str) -> Option<Contents> {
+    async fn published(&self, reference: &str, reading: bool) -> Option<Contents> {
         let subject = self.finder.find(reference).await.ok()?;
-        if !subject.diff_ids.iter().all(|diff_id| self.library.has(*diff_id)) {
+        if !reading && !subject.diff_ids.iter().all(|diff_id| self.library.has(*diff_id)) {
             return None;
         }
         self.library.contents(&self.finder, &[&subject]).await.ok()?.pop()

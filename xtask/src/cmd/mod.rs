@@ -3,7 +3,9 @@
 mod age;
 mod build;
 mod bump;
+mod changed;
 mod clean;
+mod compile;
 mod contents;
 mod deliver;
 mod deploy;
@@ -15,6 +17,7 @@ mod ecr;
 mod edge;
 mod engine;
 mod lineage;
+mod notes;
 mod pin;
 mod plan;
 mod preflight;
@@ -119,6 +122,8 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
         Command::Clean(args) => clean::run(&session, &args).await,
         Command::Diff(args) => diff::run(&session, &args).await,
         Command::Report(args) => report::run(&session, &args).await,
+        Command::Compile(args) => compile::run(&session, &args).await,
+        Command::Lint(args) => test::lint(&session, &args).await,
         Command::Test(args) => test::run(&session, &args).await,
     }
 }

@@ -1,13 +1,16 @@
 //! `cargo xtask plan`: what a build would consist of.
 
-use super::Session;
 use super::prepare::{Locking, Prepared};
+use super::{Session, changed};
 use crate::cli::{Format, Plan};
 use crate::failure::Failure;
 use crate::output;
 
 pub(super) async fn run(session: &Session, args: &Plan) -> Result<(), Failure> {
-    let prepared = Prepared::gather(session, &args.inputs, Locking::InMemory).await?;
+    let mut prepared = Prepared::gather(session, &args.inputs, Locking::InMemory).await?;
+    if let Some(commit) = &args.changed_since {
+        changed::narrow(session, &mut prepared, &args.inputs, commit).await?;
+    }
     let plan = prepared.plan()?;
     let text = match session.console.format() {
         Format::Human | Format::Markdown => output::tree(&plan),

@@ -125,7 +125,8 @@ impl Prepared {
             .resolve(&family)
             .map_err(|error| Failure::new(Exit::Usage, error.to_string()).hint(error.hint()))?;
         let platform = platform(&family)?;
-        let build_date = match &inputs.build_date {
+        // A form's empty field is handed on as it is.
+        let build_date = match inputs.build_date.as_ref().filter(|text| !text.is_empty()) {
             Some(text) => text.parse::<BuildDate>().map_err(|error| edge::usage("--build-date", &error))?,
             None => family.build_date.clone(),
         };

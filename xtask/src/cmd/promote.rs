@@ -24,7 +24,9 @@ use crate::store::Blobs;
 pub(super) async fn run(session: &Session, args: &Promote) -> Result<(), Failure> {
     let started = std::time::Instant::now();
     let family = read_family(session)?;
-    if let Some(tag) = args.tags.iter().find(|tag| !is_tag(tag)) {
+    // A form's empty field is handed on as it is: no tag.
+    let tags: Vec<&String> = args.tags.iter().filter(|tag| !tag.is_empty()).collect();
+    if let Some(tag) = tags.iter().find(|tag| !is_tag(tag)) {
         return Err(Failure::new(Exit::Usage, format!("`--tag {tag}`: not a tag")));
     }
     let targets = destinations::targets(&family, &args.destinations)?;
@@ -53,7 +55,7 @@ pub(super) async fn run(session: &Session, args: &Promote) -> Result<(), Failure
         registries.extend(more);
         let located = Located::find(&reference, &among, &registries).await?;
         let identified = located.identify(&family.name)?;
-        let wanted = wanted(args, &family, &identified, &targets, &newest)?;
+        let wanted = wanted(args, &tags, &family, &identified, &targets, &newest)?;
         ecr::preflight(&wanted, &family, &events).await?;
         let describing = Describing::new(session, &family, &blobs)?;
         let release = Release::given(wanted, located, &registries, &newest, Some(&describing)).await?;
@@ -109,6 +111,7 @@ fn among(text: &str, targets: &[Target], repository: Option<&Repository>) -> Res
 /// Which tags are to point to the image, and where.
 fn wanted(
     args: &Promote,
+    tags: &[&String],
     family: &Family,
     identified: &Identified,
     targets: &[Target],
@@ -127,12 +130,12 @@ fn wanted(
     let Some((image, published)) = image.and_then(|image| Some((image, image.published.as_ref()?))) else {
         return Err(foreign(format!("variants.toml has no variant `{name}`")).into());
     };
-    let tags: Vec<Tag> = match args.tags.is_empty() {
+    let tags: Vec<Tag> = match tags.is_empty() {
         true => {
             let moving = plan::published_tags(family, image, &family.build_date, "").moving;
             moving.into_iter().map(|name| Tag { name, kind: TagKind::Moving, uses_revision: false }).collect()
         }
-        false => args.tags.iter().map(|tag| lineage::tag(family, image, ledger, tag)).collect(),
+        false => tags.iter().map(|tag| lineage::tag(family, image, ledger, tag)).collect(),
     };
     let release = VariantRelease {
         variant: name.clone(),

@@ -12,7 +12,7 @@ use super::prepare::{Locking, Prepared};
 use super::release::{Destinations, Here, OnceEngine, built, release};
 use super::summary::{self, Pushed};
 use super::tried::{Fetched, Untried};
-use super::{Session, age, build, preflight, smoke};
+use super::{Session, age, build, edge, notes, preflight, smoke};
 use crate::build::Inventory;
 use crate::cli::Publish;
 use crate::failure::{Exit, Failure};
@@ -71,11 +71,12 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
     age::check(session, &prepared, &plan, args.to.allow_old_pins)?;
     let engine = OnceEngine::default();
     let inventory = Inventory::new(engine.get().await?.images().await?);
-    let schedule = plan::schedule(&plan, |step| inventory.find(step).is_some(), false);
+    let schedule = plan::schedule(&plan, |step| inventory.find(step).is_some(), args.no_cache);
     let ask = Asking { session, args, prepared: &prepared, plan: &plan, engine: &engine, destinations: &destinations };
     let (wanted, indexes) = ask.wanted().await?;
     preflight::policies(&plan, &wanted)?;
-    let how = How { dry_run: args.dry_run, force: args.to.force, sbom: !args.to.no_sbom };
+    // Who wants everything built anew wants that published, and not what is there of the same input.
+    let how = How { dry_run: args.dry_run, force: args.to.force || args.no_cache, sbom: !args.to.no_sbom };
     let mut delivering = Delivering::open(session, &prepared, &plan, &engine, how).await?;
     let references = wanted.references();
     let failed = |error: PublishError, delivering: &Delivering<'_>| Failure::from(delivering.failed(error, &references));
@@ -96,7 +97,7 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
         false => {
             if !anew(&first).is_empty() {
                 let building = Instant::now();
-                let options = build::Options { jobs: args.jobs.into(), no_cache: false, wait: true };
+                let options = build::Options { jobs: args.jobs.into(), no_cache: args.no_cache, wait: true };
                 build::build(session, &prepared, &plan, engine.get().await?.clone(), &options).await?;
                 times.build = Some(building.elapsed().as_secs_f64());
             }
@@ -115,6 +116,7 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
     let pushed = pushed.map_err(|error| failed(error, &delivering))?;
     times.push = pushing.elapsed().as_secs_f64();
     let pushed = Pushed { seconds: started.elapsed().as_secs_f64(), ..pushed };
+    ask.write_down(&delivering, &pushed).await?;
     delivering.finish(&pushed).await;
     let text = format!("{}{times}", summary::text(&pushed));
     session.console.result(&Done { pushed, times, smoke }, &text);
@@ -160,6 +162,18 @@ impl Asking<'_> {
     async fn wanted(&self) -> Result<(ReleasePlan, Vec<IndexRelease>), Failure> {
         let Here { images, .. } = built(self.plan, self.engine).await?;
         release(self.prepared, self.plan, &images, self.destinations, self.args.to.allow_dirty)
+    }
+
+    /// Writes the files that were asked for.
+    async fn write_down(&self, delivering: &Delivering<'_>, pushed: &Pushed) -> Result<(), Failure> {
+        if let Some(file) = &self.args.subjects {
+            edge::write_beside(file, notes::subjects(&pushed.published).as_bytes())?;
+        }
+        if let Some(file) = &self.args.notes {
+            let changes = self.session.interruptible(async { Ok(delivering.changes(pushed).await) }).await?;
+            edge::write_beside(file, notes::release(&self.plan.family, &pushed.published, &changes).as_bytes())?;
+        }
+        Ok(())
     }
 
     /// What is published already and has to be tried here.

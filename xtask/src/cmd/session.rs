@@ -40,6 +40,12 @@ impl Session {
         }
     }
 
+    /// The same command on another variants.toml.
+    pub(crate) fn elsewhere(&self, manifest: PathBuf) -> Self {
+        let root = manifest.parent().unwrap_or(Path::new(".")).to_owned();
+        Self { console: self.console, manifest, root, ci: self.ci, interrupt: self.interrupt.clone() }
+    }
+
     /// Cache, state and logs of this user.
     pub(crate) fn places(&self) -> Result<Places, Failure> {
         Ok(Places::from_env(&variable)?)

@@ -102,7 +102,7 @@ pub(super) fn published(
             digest: image.manifest.digest,
             config_digest: image.config_digest,
             size: image.size(),
-            before: before(wanted, &release.survey),
+            before: before(wanted, &release.survey, image.manifest.digest),
             destinations: destinations.collect(),
             attachments: attached.get(place).into_iter().flatten().map(attach::Done::told).collect(),
         }
@@ -110,11 +110,13 @@ pub(super) fn published(
     Published { images: published.collect(), transfers: transfers(release, images, sent) }
 }
 
-/// What the first moving tag that is anywhere pointed to.
-fn before(wanted: &VariantRelease, survey: &Survey) -> Option<Before> {
+/// What the first moving tag that is anywhere pointed to: another image than `now`, where one of them did. (A run that was cut
+/// short has moved some already.)
+fn before(wanted: &VariantRelease, survey: &Survey, now: Digest) -> Option<Before> {
     let tags = wanted.destinations.iter().flat_map(|to| to.tags.iter().map(move |tag| (to, tag)));
-    let mut moving = tags.filter(|(_, tag)| tag.kind == TagKind::Moving);
-    let digest = moving.find_map(|(to, tag)| survey.tag(to, &tag.name))?;
+    let moving = tags.filter(|(_, tag)| tag.kind == TagKind::Moving);
+    let known: Vec<Digest> = moving.filter_map(|(to, tag)| survey.tag(to, &tag.name)).collect();
+    let digest = *known.iter().find(|digest| **digest != now).or(known.first())?;
     let manifest = survey.found.get(&digest).and_then(|found| Head::read(&found.manifest));
     Some(Before { digest, size: manifest.and_then(|head| head.size()) })
 }
