@@ -117,3 +117,31 @@ fn an_image_of_a_tree_with_changes_is_finished_anew_for_the_commit() {
     assert_eq!(built.steps_that_are("done"), ["azure finished", "entrypoint"]);
     assert!(!revision().contains("dirty"), "{}", revision());
 }
+
+#[test]
+fn only_what_a_commit_would_build_differently() {
+    let family = TinyFamily::new();
+    let first = family.git(&["rev-parse", "HEAD"]);
+    let changed = |commit: &str| {
+        let plan = family.run(&["plan", "--all", "--changed-since", commit, "--format", "json"]).ends(0);
+        let variants = plan.json()["variants"].as_array().expect("variants").clone();
+        let names: Vec<String> = variants.iter().map(|variant| variant["name"].as_str().expect("a name").to_owned()).collect();
+        (names, plan)
+    };
+    assert_eq!(changed(&first).0, Vec::<String>::new());
+    family.build(&["--all", "--changed-since", &first]).ends(0);
+    assert_eq!(family.tags(), Vec::<String>::new(), "nothing was built");
+    // What is not committed counts: it is what would be built.
+    family.write("images/web/page", "another page");
+    assert_eq!(changed(&first).0, ["aws-web"]);
+    family.commit();
+    family.replace("variants.toml", "for Azure", "for another Azure");
+    assert_eq!(changed(&first).0, ["aws-web", "azure"]);
+    assert_eq!(changed("HEAD").0, ["azure"]);
+    // What cannot be told is not left out.
+    for unknown in ["0000000000000000000000000000000000000000", "--output=file"] {
+        let (all, told) = changed(unknown);
+        assert_eq!(all.len(), 3);
+        assert!(told.stderr.contains("everything counts as changed"), "{}", told.stderr);
+    }
+}
