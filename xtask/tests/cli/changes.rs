@@ -123,7 +123,7 @@ fn only_what_a_commit_would_build_differently() {
     let family = TinyFamily::new();
     let first = family.git(&["rev-parse", "HEAD"]);
     let changed = |commit: &str| {
-        let plan = family.run(&["plan", "--all", "--changed-since", commit, "--format", "json"]).ends(0);
+        let plan = family.run(&["plan", "--all", &format!("--changed-since={commit}"), "--format", "json"]).ends(0);
         let variants = plan.json()["variants"].as_array().expect("variants").clone();
         let names: Vec<String> = variants.iter().map(|variant| variant["name"].as_str().expect("a name").to_owned()).collect();
         (names, plan)
