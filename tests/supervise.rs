@@ -141,7 +141,8 @@ fn orphans_are_reaped() {
 
 #[test]
 fn a_stop_ends_what_ignores_it_and_what_has_left_its_group() {
-    let stray = "if (!fork) { setpgrp; $SIG{TERM} = 'IGNORE'; sleep 1000; exit }";
+    // From its first moment on, whenever that is.
+    let stray = "$SIG{TERM} = 'IGNORE'; if (!fork) { setpgrp; sleep 1000; exit } $SIG{TERM} = 'DEFAULT';";
     let mut container = Setup::web(&server(stray)).set("STOP_GRACE_SECONDS", "2").start().healthy();
     container.signal(Signal::SIGTERM);
     let status = container.wait();

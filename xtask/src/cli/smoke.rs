@@ -21,6 +21,9 @@ pub struct Smoke {
     /// Try images again that were tried by the same checks before
     #[arg(long)]
     pub again: bool,
+    /// Only the checks of this name, with * and ?; of a start, all; may be given more than once. What comes of it is not recorded
+    #[arg(long, value_name = "CHECK")]
+    pub only: Vec<String>,
     /// Try any image of the engine as if it were the variant; what comes of it is not recorded
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,

@@ -22,6 +22,7 @@ mod pin;
 mod plan;
 mod preflight;
 mod prepare;
+mod programs;
 mod promote;
 mod propose;
 mod publish;

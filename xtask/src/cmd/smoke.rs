@@ -19,10 +19,10 @@ use crate::event::{Event, Events};
 use crate::failure::{Exit, Failure};
 use crate::family::Name;
 use crate::host::places::Places;
-use crate::oci::{Digest, ImageConfig};
+use crate::oci::Digest;
 use crate::plan::{self, Plan, VariantPlan};
 use crate::smoke::judge::PublishedSize;
-use crate::smoke::{self, Outcome, Promise, Record, Report, Room, Subject, Tried};
+use crate::smoke::{self, Choice, Outcome, Promise, Record, Report, Room, Subject, Tried};
 use crate::store::Want;
 
 /// How long a destination may take to tell what is published.
@@ -41,6 +41,7 @@ pub(super) async fn run(session: &Session, args: &cli::Smoke) -> Result<(), Fail
         published: BTreeMap::new(),
         keep: args.keep,
         destinations: args.destinations.clone(),
+        choice: Choice::new(&args.only),
     };
     if args.dry_run {
         return preview(session, &prepared, &plan, &engine, &options).await;
@@ -88,6 +89,8 @@ pub(super) struct Options {
     pub(super) keep: bool,
     /// `--destination`: where the last release is looked up, instead of where the file says.
     pub(super) destinations: Vec<String>,
+    /// Which checks are tried. What comes of some of them is not recorded.
+    pub(super) choice: Choice,
 }
 
 /// An image that is published, as the engine has it.
@@ -110,6 +113,7 @@ impl Default for Options {
             published: BTreeMap::new(),
             keep: false,
             destinations: Vec::new(),
+            choice: Choice::default(),
         }
     }
 }
@@ -136,22 +140,22 @@ pub(super) async fn smoke(
     let events = session.console.events();
     let places = session.places()?;
     needed()?;
-    let candidates = session.interruptible(candidates(plan, engine, options)).await?;
+    let candidates = session.interruptible(candidates(prepared, plan, engine, options)).await?;
     let order: Vec<Name> = candidates.iter().map(|candidate| candidate.variant.name.clone()).collect();
-    let asks = options.image.is_none() && !options.again;
+    let counts = options.image.is_none() && options.choice.is_all();
+    let asks = counts && !options.again;
     let passed = |digest: Digest, promise: &Promise| match asks {
         true => passed(&places, digest, promise, options.within, &events),
         false => Ok(None),
     };
     let (mut images, mut left) = (Vec::new(), Vec::new());
     for candidate in candidates {
-        let promise = candidate.promise(prepared, plan);
-        match candidate.digest.zip(promise).map(|(digest, promise)| passed(digest, &promise)).transpose()?.flatten() {
+        match candidate.digest.map(|digest| passed(digest, &candidate.promise)).transpose()?.flatten() {
             Some(tried) => images.push(tried),
             None => left.push(candidate),
         }
     }
-    let subjects = session.interruptible(subjects(session, prepared, plan, &left, &options.destinations)).await?;
+    let subjects = session.interruptible(subjects(session, prepared, &left, options)).await?;
     let mut new = Vec::new();
     for subject in subjects {
         match passed(subject.config_digest, &subject.promise)? {
@@ -164,7 +168,8 @@ pub(super) async fn smoke(
         true => Vec::new(),
         false => {
             let room = Room::new(engine.clone(), plan.family.clone(), options.keep)?;
-            let trying = smoke::Options { jobs: options.jobs, patience: options.patience };
+            let Options { jobs, patience, ref choice, .. } = *options;
+            let trying = smoke::Options { jobs, patience, choice: choice.clone() };
             let tried = session.interrupt()?.or(smoke::try_all(&room, new, trying, &events)).await;
             room.clear().await?;
             if options.keep {
@@ -179,14 +184,23 @@ pub(super) async fn smoke(
             })??
         }
     };
-    if options.image.is_none() {
+    if counts {
         for (tried, checks) in tried.iter().zip(checks) {
             Record::new(tried, checks).write(&places)?;
         }
+        forget(&places, engine).await;
     }
     images.extend(tried);
     images.sort_by_key(|tried| order.iter().position(|name| *name == tried.variant));
     Ok(Report { schema: 1, images, seconds: (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0 })
+}
+
+/// Forgets what was tried long ago, but for the images that the engine has.
+async fn forget(places: &Places, engine: &Engine) {
+    // Where that cannot be told now, it is told the next time.
+    let Ok(images) = engine.images().await else { return };
+    let there = images.iter().filter_map(|image| image.id.parse().ok()).collect();
+    Record::trim(places, &there);
 }
 
 /// The image as it was found when it passed the same checks before.
@@ -221,26 +235,24 @@ struct Candidate {
     want: Want,
     /// Its identity, where the engine knows images by that.
     digest: Option<Digest>,
-    config: ImageConfig,
+    /// What it has to show.
+    promise: Promise,
     stands_in: bool,
 }
 
-impl Candidate {
-    fn promise(&self, prepared: &Prepared, plan: &Plan) -> Option<Promise> {
-        Promise::of(&prepared.family, plan, &self.variant, self.stands_in.then_some(&self.config.labels))
-    }
-}
-
 /// What is there to be tried: the images that the plan built, or the one that stands in for one of them.
-async fn candidates(plan: &Plan, engine: &Engine, options: &Options) -> Result<Vec<Candidate>, Failure> {
+async fn candidates(prepared: &Prepared, plan: &Plan, engine: &Engine, options: &Options) -> Result<Vec<Candidate>, Failure> {
+    let candidate = async |variant: &VariantPlan, reference: &str, stands_in: bool| {
+        candidate(prepared, plan, engine, variant, reference, stands_in).await
+    };
     if let Some(image) = &options.image {
         let [variant] = plan.variants.as_slice() else {
             return Err(Failure::new(Exit::Usage, "`--image` stands in for one variant, and more are selected")
                 .hint(format!("cargo xtask smoke --variant NAME --image {image}")));
         };
-        let found = candidate(engine, variant, image, true).await?;
+        let found = candidate(variant, image, true).await?;
         let none = || Failure::new(Exit::Missing, format!("the engine `{}` has no image `{image}`", engine.endpoint()));
-        return Ok(vec![found.ok_or_else(none)?]);
+        return known(vec![found.ok_or_else(none)?], &options.choice);
     }
     let inventory = Inventory::new(engine.images().await?);
     let (mut candidates, mut missing) = (Vec::new(), Vec::new());
@@ -249,7 +261,7 @@ async fn candidates(plan: &Plan, engine: &Engine, options: &Options) -> Result<V
         let published = options.published.get(&variant.name);
         let tag = published.map(|published| &published.tag).or_else(|| step?.stage.as_ref());
         let found = match tag {
-            Some(tag) => candidate(engine, variant, tag, false).await?,
+            Some(tag) => candidate(variant, tag, false).await?,
             None => None,
         };
         let named = |found: Candidate| match published {
@@ -263,14 +275,27 @@ async fn candidates(plan: &Plan, engine: &Engine, options: &Options) -> Result<V
         }
     }
     if missing.is_empty() {
-        return Ok(candidates);
+        return known(candidates, &options.choice);
     }
     let flags: Vec<String> = missing.iter().map(|name| format!("--variant {name}")).collect();
     Err(Failure::new(Exit::Missing, format!("not built as variants.toml and the Dockerfiles are now: {}", missing.join(", ")))
         .hint(format!("cargo xtask build {} --profile {}", flags.join(" "), plan.profile)))
 }
 
+/// The candidates, unless somebody has chosen checks that none of them has.
+fn known(candidates: Vec<Candidate>, choice: &Choice) -> Result<Vec<Candidate>, Failure> {
+    let unmatched = choice.unmatched(candidates.iter().map(|candidate| &candidate.promise));
+    let unmatched: Vec<String> = unmatched.into_iter().map(|pattern| format!("`{pattern}`")).collect();
+    match unmatched.is_empty() {
+        true => Ok(candidates),
+        false => Err(Failure::new(Exit::Usage, format!("no check is called {}", unmatched.join(", nor ")))
+            .hint("cargo xtask smoke --dry-run    lists the checks")),
+    }
+}
+
 async fn candidate(
+    prepared: &Prepared,
+    plan: &Plan,
     engine: &Engine,
     variant: &VariantPlan,
     reference: &str,
@@ -279,6 +304,13 @@ async fn candidate(
     let (Some(found), Some(config)) = (engine.inspect(reference).await?, engine.configuration(reference).await?) else {
         return Ok(None);
     };
+    // Nothing that is to be tried is passed over: what would try it is missing here.
+    let promise = Promise::of(&prepared.family, plan, variant, stands_in.then_some(&config.labels)).ok_or_else(|| {
+        Failure::new(
+            Exit::Unexpected,
+            format!("the plan does not say how `{}` is built, so that there is nothing to try it by", variant.name),
+        )
+    })?;
     let id = found.image.id.parse::<Digest>();
     let id = id.map_err(|error| Failure::new(Exit::Unexpected, "the engine's image id").source(error))?;
     let name = variant.local_tags.first().filter(|_| !stands_in).cloned();
@@ -290,7 +322,7 @@ async fn candidate(
         want: Want { name: tag.unwrap_or_else(|| reference.to_owned()), id },
         // Where containerd keeps the images, they are known by their manifests.
         digest: (!engine.info().containerd_store).then_some(id),
-        config,
+        promise,
         stands_in,
     }))
 }
@@ -299,24 +331,25 @@ async fn candidate(
 async fn subjects(
     session: &Session,
     prepared: &Prepared,
-    plan: &Plan,
     candidates: &[Candidate],
-    destinations: &[String],
+    options: &Options,
 ) -> Result<Vec<Subject>, Failure> {
     if candidates.is_empty() {
         return Ok(Vec::new());
     }
-    let finder = Finder::new(session, Some(&prepared.family), destinations)?;
+    let finder = Finder::new(session, Some(&prepared.family), &options.destinations)?;
     let library = Library::open(session, prepared.family.compression)?;
     let wants: Vec<Want> = candidates.iter().map(|candidate| candidate.want.clone()).collect();
-    let looking = candidates.iter().map(|candidate| published(prepared, &finder, candidate));
+    let looking = candidates.iter().map(async |candidate| match options.choice.takes("growth") {
+        true => published(prepared, &finder, candidate).await,
+        false => Ok(None),
+    });
     let (contents, published) = tokio::join!(library.of_engine(&finder, &wants), join_all(looking));
     let mut subjects = Vec::new();
     for ((candidate, contents), published) in candidates.iter().zip(contents?).zip(published) {
-        let Some(promise) = candidate.promise(prepared, plan) else { continue };
         let size = contents.layers.iter().map(|(_, size)| *size).sum::<Option<u64>>();
         subjects.push(Subject {
-            promise,
+            promise: candidate.promise.clone(),
             image: candidate.image.clone(),
             // By its identity: a tag may move meanwhile.
             reference: candidate.want.id.to_string(),
@@ -357,17 +390,18 @@ async fn published(prepared: &Prepared, finder: &Finder, candidate: &Candidate) 
 async fn preview(session: &Session, prepared: &Prepared, plan: &Plan, engine: &Engine, options: &Options) -> Result<(), Failure> {
     let places = session.places()?;
     let (mut text, mut images) = (String::new(), Vec::new());
-    for candidate in candidates(plan, engine, options).await? {
-        let Some(promise) = candidate.promise(prepared, plan) else { continue };
+    for candidate in candidates(prepared, plan, engine, options).await? {
+        let promise = &candidate.promise;
         let record = candidate.digest.map(|digest| Record::read(&places, digest)).transpose()?.flatten();
-        let record = record.filter(|record| record.checks == promise.digest() && !candidate.stands_in);
+        let counts = options.choice.is_all() && !candidate.stands_in;
+        let record = record.filter(|record| counts && record.checks == promise.digest());
         let before = match &record {
             Some(record) if record.outcome == Outcome::Failed => format!("failed at {}", record.at),
             Some(record) => format!("passed at {}: not tried again (--again does)", record.at),
             None => "to be tried".to_owned(),
         };
         let _ = writeln!(text, "{}  {}  {before}", candidate.variant.name, candidate.image);
-        let checks = smoke::checks(&promise);
+        let checks = smoke::checks(promise, &options.choice);
         for check in &checks {
             let _ = writeln!(text, "  {check}");
         }

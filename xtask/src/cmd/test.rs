@@ -1,11 +1,20 @@
 //! `cargo xtask test`: the whole test suite, with what it needs. `cargo xtask lint`: what needs nothing but the compiler.
 
+use std::process::Stdio;
+use std::time::Instant;
+
+use futures_util::stream::{self, StreamExt as _};
 use tokio::process::Command;
 
+use super::programs::{Program, counts, in_order, programs};
 use super::session::variable;
 use super::{Session, setup};
 use crate::cli::{Lint, Test};
 use crate::failure::{Exit, Failure};
+
+/// How many test programs run at the same time: most of them wait for something most of the time. (Each runs as many tests at
+/// once as there are processors.)
+const AT_ONCE: usize = 2;
 
 /// What is looked at before anything runs.
 const LINTS: [&[&str]; 2] =
@@ -23,9 +32,27 @@ pub(super) async fn run(session: &Session, args: &Test) -> Result<(), Failure> {
             cargo(session, step).await?;
         }
     }
-    let filter = args.filter.iter().flat_map(|filter| ["--", filter]);
-    let test: Vec<&str> = ["test", "--workspace", "--no-fail-fast"].into_iter().chain(filter).collect();
-    cargo(session, &test).await
+    let built = build(session).await?;
+    let started = Instant::now();
+    let running = stream::iter(in_order(built).into_iter().map(|program| execute(session, program, args.filter.as_deref())));
+    let failed = session.interruptible(async {
+        let mut running = running.buffer_unordered(AT_ONCE);
+        let mut failed = Vec::new();
+        while let Some(ended) = running.next().await {
+            failed.extend(ended?);
+        }
+        Ok(failed)
+    });
+    let failed = failed.await?;
+    session.console.say(&format!("all test programs have ended after {:.0} s", started.elapsed().as_secs_f64()));
+    if !failed.is_empty() {
+        return Err(Failure::new(Exit::Unexpected, format!("tests failed: {}", failed.join(", ")))
+            .hint("the output of each stands above; cargo xtask test NAME    runs the tests whose name contains that"));
+    }
+    if args.filter.is_none() {
+        cargo(session, &["test", "--quiet", "--workspace", "--doc"]).await?;
+    }
+    Ok(())
 }
 
 /// `cargo xtask lint`: all of it, so that one run tells everything.
@@ -44,23 +71,70 @@ pub(super) async fn lint(session: &Session, args: &Lint) -> Result<(), Failure> 
     Err(if args.fix { first } else { first.hint("cargo xtask lint --fix    mends what can be mended") })
 }
 
-/// Runs cargo in the workspace.
-async fn cargo(session: &Session, args: &[&str]) -> Result<(), Failure> {
+/// The cargo that runs us.
+fn program(session: &Session, path: Option<&std::path::Path>) -> Command {
     let cargo = variable("CARGO").unwrap_or_else(|| "cargo".to_owned());
-    let mut command = Command::new(&cargo);
-    command.current_dir(&session.root).args(args);
+    let mut command = Command::new(path.unwrap_or(std::path::Path::new(&cargo)));
+    command.current_dir(&session.root).kill_on_drop(true);
     // Variables of the cargo that runs us are not those of the one that we run.
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST")) {
             command.env_remove(name);
         }
     }
-    session.console.say(&format!("cargo {}", args.join(" ")));
-    let status = command.status().await.map_err(|error| Failure::new(Exit::Missing, "cannot run cargo").source(error))?;
-    if status.success() {
-        return Ok(());
+    command.env("CARGO", cargo);
+    command
+}
+
+async fn cargo(session: &Session, words: &[&str]) -> Result<(), Failure> {
+    session.console.say(&format!("cargo {}", words.join(" ")));
+    let mut command = program(session, None);
+    command.args(words);
+    let status = session.interruptible(async { command.status().await.map_err(missing) }).await?;
+    if status.success() { Ok(()) } else { Err(ended(words, status)) }
+}
+
+/// Builds all test programs.
+async fn build(session: &Session) -> Result<Vec<Program>, Failure> {
+    let words = ["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"];
+    session.console.say(&format!("cargo {}", words.join(" ")));
+    let mut command = program(session, None);
+    command.args(words).stdout(Stdio::piped());
+    let output = session
+        .interruptible(async {
+            let child = command.spawn().map_err(missing)?;
+            child.wait_with_output().await.map_err(missing)
+        })
+        .await?;
+    match output.status.success() {
+        true => Ok(programs(&String::from_utf8_lossy(&output.stdout), &session.root)),
+        false => Err(ended(&words, output.status)),
     }
+}
+
+/// Runs a test program to its end and prints what it has printed, in one piece. Its name, where something failed.
+async fn execute(session: &Session, built: Program, filter: Option<&str>) -> Result<Option<String>, Failure> {
+    let mut command = program(session, Some(&built.path));
+    // Where cargo runs it, too.
+    command.current_dir(&built.folder).env("CARGO_MANIFEST_DIR", &built.folder).args(filter);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    session.console.say(&format!("running {}", built.name));
+    let started = Instant::now();
+    let output = command.output().await.map_err(|error| {
+        Failure::new(Exit::Unexpected, format!("cannot run the test program `{}`", built.path.display())).source(error)
+    })?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let (name, seconds, counts) = (&built.name, started.elapsed().as_secs_f64(), counts(&text));
+    session.console.say(&format!("\n--- {name}\n{}\n--- {name}: {counts}, {seconds:.1} s\n", text.trim_end()));
+    Ok((!output.status.success()).then(|| built.name.clone()))
+}
+
+fn missing(error: std::io::Error) -> Failure {
+    Failure::new(Exit::Missing, "cannot run cargo").source(error)
+}
+
+fn ended(words: &[&str], status: std::process::ExitStatus) -> Failure {
     let code = status.code().map_or_else(|| "a signal".to_owned(), |code| code.to_string());
-    let what = args.first().copied().unwrap_or_default();
-    Err(Failure::new(Exit::Unexpected, format!("`cargo {what}` ended with {code}")))
+    Failure::new(Exit::Unexpected, format!("`cargo {}` ended with {code}", words.first().copied().unwrap_or_default()))
 }

@@ -1,9 +1,12 @@
 //! Commands in a container that runs, as `docker exec` starts them.
 
+use std::fmt;
+
 use bollard::container::LogOutput;
 use bollard::exec::StartExecResults;
 use bollard::models::ExecConfig;
 use futures_util::stream::TryStreamExt;
+use tokio::io::AsyncWriteExt as _;
 
 use super::EngineError;
 use super::client::Engine;
@@ -12,12 +15,20 @@ use super::client::Engine;
 const KEPT: usize = 256 << 10;
 
 /// A command to run in a container.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Command {
     /// Program and arguments.
     pub words: Vec<String>,
     /// Whom it runs as; none: the container's own user.
     pub user: Option<String>,
+    /// What it reads on its standard input, which then stays open: it has to know how much that is. Never printed.
+    pub input: Vec<u8>,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command").field("words", &self.words).field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 /// What a command came to.
@@ -54,6 +65,7 @@ impl Engine {
         let program = command.words.first().cloned().unwrap_or_default();
         let what = format!("run `{program}` in the container `{name}`");
         let config = ExecConfig {
+            attach_stdin: Some(!command.input.is_empty()),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             cmd: Some(command.words),
@@ -63,7 +75,10 @@ impl Engine {
         let created = self.docker().create_exec(name, config).await.map_err(|error| self.error(&what, error))?;
         let started = self.docker().start_exec(&created.id, None).await.map_err(|error| self.error(&what, error))?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        if let StartExecResults::Attached { mut output, .. } = started {
+        if let StartExecResults::Attached { mut output, input: mut writer } = started {
+            // Who ends without reading it has an exit code of their own to say so.
+            let _ = writer.write_all(&command.input).await;
+            let _ = writer.flush().await;
             while let Some(part) = output.try_next().await.map_err(|error| self.error(&what, error))? {
                 let (stream, bytes) = match part {
                     LogOutput::StdErr { message } => (&mut stderr, message),

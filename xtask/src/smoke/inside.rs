@@ -5,16 +5,21 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
+use super::checks::Choice;
 use super::enter;
 use super::judge;
-use super::question::{Inquiry, inquiries};
+use super::question::Inquiry;
 use super::report::{Check, Verdict};
 use super::room::Room;
 use super::run::{AT_ONCE, Subject};
 use crate::engine::{ContainerRequest, Engine};
 
 /// What is asked inside, in a container that does nothing else.
-pub(super) async fn ask(room: &Room, subject: &Subject) -> Vec<Check> {
+pub(super) async fn ask(room: &Room, subject: &Subject, choice: &Choice) -> Vec<Check> {
+    let inquiries = choice.inquiries(&subject.promise);
+    if inquiries.is_empty() {
+        return Vec::new();
+    }
     let request = ContainerRequest {
         entrypoint: Some(vec!["sleep".to_owned()]),
         command: vec!["infinity".to_owned()],
@@ -24,7 +29,7 @@ pub(super) async fn ask(room: &Room, subject: &Subject) -> Vec<Check> {
     let name = request.name.clone();
     let error = room.run(request).await.err().map(|error| format!("no container to ask in: {error}"));
     let places = Semaphore::new(AT_ONCE);
-    let asking = inquiries(&subject.promise).into_iter().map(|inquiry| {
+    let asking = inquiries.into_iter().map(|inquiry| {
         let asked = Asked { engine: room.engine(), container: &name, error: error.as_deref(), places: &places };
         asked.about(inquiry)
     });

@@ -21,7 +21,7 @@ mod run;
 mod start;
 mod table;
 
-pub use checks::checks;
+pub use checks::{Choice, checks};
 pub use promise::{Component, Promise};
 pub use record::Record;
 pub use report::{Check, Outcome, Report, Tried, Verdict};

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::family::{Family, Growth, Name, Smoke, Trial};
+use crate::family::{Family, Growth, Name, Smoke, Template, Trial};
 use crate::oci::Digest;
 use crate::plan::{self, Plan, VariantPlan, Work};
 
 /// The version of the checks that every image is tried by: a record of other ones says nothing. To be counted up with every
 /// change of what is tried.
-const CHECKS: u32 = 4;
+const CHECKS: u32 = 5;
 
 /// What the pins are called that the entrypoint knows as services. (`src/places.rs`)
 const RUNNER: &str = "github-runner";
@@ -71,7 +71,7 @@ impl Promise {
         let component = |pin: &str| component(components, pin);
         Some(Self {
             variant: variant.name.clone(),
-            tools: tools(family, variant, smoke),
+            tools: tools(family, components, smoke),
             env: smoke.env.clone(),
             checks: smoke.checks.iter().map(|trial| filled(family, trial)).collect(),
             max_size: smoke.max_size,
@@ -101,10 +101,14 @@ fn component(labels: &BTreeMap<String, String>, pin: &str) -> Component {
     }
 }
 
-fn tools(family: &Family, variant: &VariantPlan, smoke: &Smoke) -> BTreeMap<String, Option<String>> {
-    let text = |template: &crate::family::Template| {
-        let version = |pin: &str| family.pins.get(&pin.parse::<Name>().ok()?).map(|pin| pin.version.as_str());
-        let is_omitted = variant.omitted.iter().any(|pin| template.uses(pin.as_str()));
+/// What the tools of an image print that has these labels.
+fn tools(family: &Family, labels: &BTreeMap<String, String>, smoke: &Smoke) -> BTreeMap<String, Option<String>> {
+    let text = |template: &Template| {
+        // An image that stands in for another may have another version of it.
+        let own = |pin: &str| labels.get(&format!("{}{pin}", plan::PIN)).map(String::as_str);
+        let version = |pin: &str| own(pin).or_else(|| Some(family.pins.get(&pin.parse::<Name>().ok()?)?.version.as_str()));
+        let is_omitted =
+            family.pins.keys().any(|pin| template.uses(pin.as_str()) && component(labels, pin.as_str()) == Component::Omitted);
         (!is_omitted).then(|| template.fill(version))
     };
     smoke.tools.iter().map(|(name, template)| (name.clone(), text(template))).collect()

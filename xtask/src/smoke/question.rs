@@ -65,11 +65,21 @@ pub enum About {
     Updates,
 }
 
+impl Inquiry {
+    /// The name of the check.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Ask(question) => &question.name,
+            Self::Said(name, _) => name,
+        }
+    }
+}
+
 impl Question {
     /// As the engine is asked for it.
     pub(super) fn command(&self) -> Command {
         let words = ["bash", "-lc", &self.script];
-        Command { words: words.map(str::to_owned).to_vec(), user: Some(self.user.clone()) }
+        Command { words: words.map(str::to_owned).to_vec(), user: Some(self.user.clone()), ..Command::default() }
     }
 }
 

@@ -1,10 +1,12 @@
 //! What was tried, by config digest: `smoke/<config digest>.json` in the state folder. A release asks it, and so does the next
 //! run.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -16,6 +18,10 @@ use crate::host::HostError;
 use crate::host::places::Places;
 use crate::oci::Digest;
 
+/// How many images are remembered that the engine does not have.
+const KEPT: usize = 50;
+/// After this long nobody writes a record any more.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// The version of the files.
 const SCHEMA: u32 = 1;
 
@@ -106,6 +112,31 @@ impl Record {
         Ok(record.filter(|record| record.schema == SCHEMA && record.config_digest == config_digest))
     }
 
+    /// Removes what is known of images that are not `there`, but for the newest [`KEPT`]; and pieces that a run has left which
+    /// was killed. What cannot be removed stays.
+    pub fn trim(places: &Places, there: &BTreeSet<Digest>) {
+        let Ok(folder) = fs::read_dir(places.state_path().join("smoke")) else { return };
+        let now = SystemTime::now();
+        let files = folder.filter_map(|entry| {
+            let (path, modified) = entry.ok().and_then(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?)))?;
+            let name = path.file_name()?.to_str()?;
+            let digest = name.strip_suffix(".json").map(|name| name.replacen('-', ":", 1).parse::<Digest>().ok());
+            let is_piece = name.ends_with(".partial") && now.duration_since(modified).is_ok_and(|age| age > ABANDONED);
+            match digest {
+                // Nobody else's file.
+                None if !is_piece => None,
+                Some(None) => None,
+                digest => Some((modified, path, digest.flatten())),
+            }
+        });
+        let mut files: Vec<_> = files.filter(|(.., digest)| digest.is_none_or(|digest| !there.contains(&digest))).collect();
+        files.sort_by_key(|(modified, ..)| Reverse(*modified));
+        let (records, pieces): (Vec<_>, Vec<_>) = files.into_iter().partition(|(.., digest)| digest.is_some());
+        for (_, path, _) in records.into_iter().skip(KEPT).chain(pieces) {
+            fs::remove_file(path).ok();
+        }
+    }
+
     /// Writes it, in place of an older one.
     ///
     /// # Errors
@@ -160,5 +191,32 @@ mod tests {
         // Half a file says nothing.
         fs::write(Record::path(&places, digest), "{\"schema\":1").expect("torn");
         assert_eq!(Record::read(&places, digest).expect("not understood"), None);
+    }
+
+    #[test]
+    fn images_that_are_gone_are_forgotten_but_for_the_newest() {
+        let home = tempfile::tempdir().expect("a folder");
+        let env = |name: &str| (name == "HOME").then(|| home.path().display().to_string());
+        let places = Places::from_env(&env).expect("a home");
+        let folder = places.state_folder("smoke").expect("made");
+        let digest = |n: usize| Digest::of(n.to_string());
+        let aged = |path: PathBuf, hours: usize| {
+            let file = fs::File::create(path).expect("written");
+            let hours = u64::try_from(hours).expect("a number");
+            file.set_modified(SystemTime::now() - Duration::from_secs(3600 * hours)).expect("its time");
+        };
+        for n in 0..KEPT + 10 {
+            aged(Record::path(&places, digest(n)), n);
+        }
+        aged(folder.join("sha256-1.partial"), 1);
+        aged(folder.join("sha256-2.partial"), 25);
+        aged(folder.join("notes.txt"), 1000);
+        aged(folder.join("notes.json"), 1000);
+        // The oldest is still in the engine, and does not count.
+        Record::trim(&places, &BTreeSet::from([digest(KEPT + 9)]));
+        let left = |n: usize| Record::path(&places, digest(n)).exists();
+        assert_eq!((0..KEPT + 10).filter(|n| left(*n)).collect::<Vec<_>>(), (0..KEPT).chain([KEPT + 9]).collect::<Vec<_>>());
+        let other = ["sha256-1.partial", "sha256-2.partial", "notes.txt", "notes.json"].map(|name| folder.join(name).exists());
+        assert_eq!(other, [true, false, true, true]);
     }
 }

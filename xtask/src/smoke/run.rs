@@ -8,13 +8,14 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::checks::Choice;
 use super::enter::{self, Person, Way};
 use super::inside;
 use super::judge::{self, PublishedSize, Reached, Seen};
 use super::promise::Promise;
 use super::report::{Check, Outcome, Tried, Verdict, worst};
 use super::room::{Room, random};
-use super::start::{self, End, Given, Start, UNAVAILABLE, WEB_PORT, Web};
+use super::start::{self, End, Given, Robot, Start, UNAVAILABLE, WEB_PORT, Web};
 use crate::contents::Layer;
 use crate::engine::{CommandOutput, ContainerRequest, Engine, Health};
 use crate::event::{Event, Events, Outcome as EventOutcome};
@@ -29,6 +30,8 @@ const HEALTH: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(10);
 /// The end of a container's log, for messages.
 const TAIL: usize = 40;
+/// More than any container of ours prints: a log as a whole.
+const WHOLE: usize = 10_000;
 /// How many questions are asked at once of one image, and how many of its containers run at once.
 pub(super) const AT_ONCE: usize = 4;
 
@@ -54,12 +57,14 @@ pub struct Subject {
 }
 
 /// How images are tried.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// How many images at the same time.
     pub jobs: usize,
     /// How long a container may take until it is healthy.
     pub patience: Duration,
+    /// Which checks.
+    pub choice: Choice,
 }
 
 /// Tries all of them; the results are in their order. What is started is left to [`Room::clear`].
@@ -76,12 +81,13 @@ pub async fn try_all(room: &Room, subjects: Vec<Subject>, options: Options, even
     let mut names = BTreeMap::new();
     for (at, subject) in subjects.iter().cloned().enumerate() {
         let (room, person, places, events) = (room.clone(), person.clone(), places.clone(), events.clone());
+        let options = options.clone();
         let task = tasks.spawn(async move {
             let _place = places.acquire().await;
             let step = subject.promise.variant.to_string();
             events.emit(Event::StepStarted { step: step.clone(), title: format!("trying {}", subject.image) });
             let started = Instant::now();
-            let checks = try_one(&room, &subject, &person, options.patience, &events).await;
+            let checks = try_one(&room, &subject, &person, &options, &events).await;
             let failed = checks.iter().filter(|check| check.outcome == Outcome::Failed).count();
             let (outcome, detail) = match failed {
                 0 => (EventOutcome::Done, String::new()),
@@ -120,11 +126,14 @@ pub async fn try_all(room: &Room, subjects: Vec<Subject>, options: Options, even
     Ok(tried.collect())
 }
 
-async fn try_one(room: &Room, subject: &Subject, person: &Person, patience: Duration, events: &Events) -> Vec<Check> {
+async fn try_one(room: &Room, subject: &Subject, person: &Person, options: &Options, events: &Events) -> Vec<Check> {
+    let Options { patience, ref choice, .. } = *options;
     let mut starts = start::starts(&subject.promise, Given { key: &person.public, password: &person.password });
+    starts.retain(|start| choice.takes_start(start));
     let mut checks = still(subject);
+    checks.retain(|check| choice.takes(&check.name));
     let run = &subject.config.run;
-    if run.entrypoint.is_empty() && run.cmd.is_empty() {
+    if run.entrypoint.is_empty() && run.cmd.is_empty() && !starts.is_empty() {
         starts.clear();
         checks.push(Verdict::skipped("not started: it has no entrypoint").of("starts", Duration::ZERO));
     }
@@ -135,7 +144,7 @@ async fn try_one(room: &Room, subject: &Subject, person: &Person, patience: Dura
     told(&format!("{} starts", starts.len()));
     let places = Semaphore::new(AT_ONCE);
     let started = starts.iter().map(|start| Trying { room, subject, person, patience, start, places: &places }.run());
-    let (asked, started) = tokio::join!(inside::ask(room, subject), join_all(started));
+    let (asked, started) = tokio::join!(inside::ask(room, subject, choice), join_all(started));
     [checks, asked, started.concat()].concat()
 }
 
@@ -190,8 +199,8 @@ impl Trying<'_> {
         let mut told = |what: &str, verdict: Verdict, took| checks.push(verdict.of(format!("{}: {what}", self.start.name), took));
         let runs = seen.runs();
         match &self.start.end {
-            End::Refuses { says } => told("says so", judge::says(&seen, says, Some(UNAVAILABLE)), begun.elapsed()),
-            End::Waits { says } => told("says so", judge::says(&seen, &[says], None), begun.elapsed()),
+            End::Refuses { says } => told("says so", judge::refuses(&seen, says, UNAVAILABLE), begun.elapsed()),
+            End::Waits { says } => told("says so", judge::waits(&seen, says.line(&seen.log), &says.told()), begun.elapsed()),
             End::Serves => {
                 told("starts", judge::started(&seen), Duration::ZERO);
                 told("health", judge::health(&seen), begun.elapsed());
@@ -233,11 +242,11 @@ impl Trying<'_> {
                 (End::Serves, Health::Unhealthy) => break Reached::Unhealthy,
                 (End::Serves, Health::None) => {
                     let script = "exec /usr/local/bin/entrypoint healthcheck".to_owned();
-                    if enter::inside(self.engine(), name, None, script).await.success() {
+                    if enter::inside(self.engine(), name, script).await.success() {
                         break Reached::Serves;
                     }
                 }
-                (End::Waits { says }, _) if self.log(name).await.contains(says) => break Reached::Said,
+                (End::Waits { says }, _) if says.line(&self.log(name).await).is_some() => break Reached::Said,
                 _ => {}
             }
             if begun.elapsed() >= self.patience {
@@ -277,19 +286,38 @@ impl Trying<'_> {
             }
             None => {}
         }
-        if self.start.lacks_runner {
-            let (started, log) = (Instant::now(), self.log(name).await);
-            told.push(("runner, left out", judge::lacks_runner(&log), started.elapsed()));
+        let ask = async |script: String| enter::inside(self.engine(), name, script).await;
+        match self.start.runner {
+            Some(Robot::Absent) => {
+                let (started, log) = (Instant::now(), self.log(name).await);
+                told.push(("runner, left out", judge::lacks_runner(&log), started.elapsed()));
+            }
+            Some(Robot::Waits) => {
+                let started = Instant::now();
+                let output = ask(WAITS.to_owned()).await;
+                told.push(("runner waits", judge::runner_waits(&output, &self.log(name).await), started.elapsed()));
+                let started = Instant::now();
+                let output = ask(leaks(&self.person.password)).await;
+                let verdict = match self.engine().logs(name, WHOLE).await {
+                    Ok(log) => judge::leaks("the token", &output, log.contains(&self.person.password)),
+                    Err(error) => Verdict::failed(format!("the log cannot be read: {error}")),
+                };
+                told.push(("token kept secret", verdict, started.elapsed()));
+            }
+            None => {}
         }
         if self.start.web == Some(Web::Password) {
             let started = Instant::now();
-            let output = enter::inside(self.engine(), name, None, leaks(&self.person.password)).await;
-            told.push(("password in no process", judge::leaks(&output), started.elapsed()));
+            let output = ask(leaks(&self.person.password)).await;
+            told.push(("password in no process", judge::leaks("the password", &output, false), started.elapsed()));
+        }
+        if self.start.tunnels() {
+            let started = Instant::now();
+            told.push(("user", judge::tunnel_user(&ask(TUNNEL.to_owned()).await), started.elapsed()));
         }
         if self.start.end == End::Serves {
             let started = Instant::now();
-            let output = enter::inside(self.engine(), name, None, ORPHANS.to_owned()).await;
-            told.push(("zombies", judge::zombies(&output), started.elapsed()));
+            told.push(("zombies", judge::zombies(&ask(ORPHANS.to_owned()).await), started.elapsed()));
         }
         told
     }
@@ -315,8 +343,8 @@ impl Trying<'_> {
             ask("127.0.0.1"),
             ask("127.0.0.1")
         );
-        let inside: CommandOutput = enter::inside(self.engine(), name, None, script).await;
-        let outside = enter::inside(self.engine(), name, None, ask("$(hostname -i | cut -d' ' -f1)")).await;
+        let inside: CommandOutput = enter::inside(self.engine(), name, script).await;
+        let outside = enter::inside(self.engine(), name, ask("$(hostname -i | cut -d' ' -f1)")).await;
         judge::loopback(&inside, &outside)
     }
 
@@ -349,6 +377,19 @@ fn leaks(password: &str) -> String {
          for process in $found; do has $process && tr '\\0' ' ' < $process/cmdline | cut -c1-60 && echo; done; exit 0"
     )
 }
+
+/// Waits until the runner waits, and prints what the entrypoint says of it.
+const WAITS: &str = "for i in $(seq 20); do \
+      line=$(entrypoint status | grep '^runner '); \
+      case $line in *'waits to try again'*) echo \"$line\"; exit 0;; esac; sleep 0.5; \
+    done; echo \"$line\"; exit 1";
+
+/// Looks for VS Code's own program, and prints the users that run it.
+const TUNNEL: &str = "for i in $(seq 12); do \
+      found=$(grep -l -a -s -z -x /usr/local/bin/code /proc/[0-9]*/cmdline | sed s,cmdline,status,); \
+      [ -n \"$found\" ] && users=$(sed -n 's/^Uid:.\\([0-9]*\\).*/\\1/p' $found 2> /dev/null) && [ -n \"$users\" ] && break; \
+      sleep 0.5; \
+    done; echo \"$users\"";
 
 /// Makes orphans that end, gives PID 1 time to wait for them, and names those that nobody waited for.
 const ORPHANS: &str = "for needed in setsid grep sed; do \

@@ -33,7 +33,7 @@ fn a_container_is_confined_asked_and_stopped() {
         };
         bench.engine.run(request).await.expect("it starts");
         let ask = async |script: &str, user: Option<&str>| {
-            let command = Command { words: words(&["sh", "-c", script]), user: user.map(str::to_owned) };
+            let command = Command { words: words(&["sh", "-c", script]), user: user.map(str::to_owned), ..Command::default() };
             bench.engine.exec(&name, command).await.expect("it is asked")
         };
         let seen = ask("id -u; echo problem >&2; touch /tmp/there && touch /here; exit 3", None).await;
@@ -41,7 +41,15 @@ fn a_container_is_confined_asked_and_stopped() {
         assert!(seen.stderr.contains("problem\n") && seen.stderr.contains("Read-only"), "{seen:?}");
         assert_eq!(seen.text(), format!("1234\n{}", seen.stderr));
         assert_eq!(ask("id -u; grep CapEff /proc/self/status", Some("0")).await.stdout, "0\nCapEff:\t0000000000000000\n");
-        let absent = bench.engine.exec(&name, Command { words: words(&["/not/there"]), user: None }).await.expect("asked");
+        let heard = Command {
+            words: words(&["sh", "-c", "read it; echo \"$it\""]),
+            input: b"heard\nand more".to_vec(),
+            ..Command::default()
+        };
+        assert!(!format!("{heard:?}").contains("heard"), "{heard:?}");
+        assert_eq!(bench.engine.exec(&name, heard).await.expect("it is told").stdout, "heard\n");
+        let absent =
+            bench.engine.exec(&name, Command { words: words(&["/not/there"]), ..Command::default() }).await.expect("asked");
         assert!(matches!(absent.exit_code, 126 | 127), "{absent:?}");
 
         // It is in the way of its network's end, and runs until it is stopped.

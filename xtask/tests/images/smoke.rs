@@ -52,6 +52,13 @@ fn the_real_images_pass_and_are_remembered() {
         assert!(failed.is_empty(), "{}: {failed:#?}", image["variant"]);
         let count = |outcome: &str| checks.iter().filter(|check| check["outcome"] == outcome).count();
         assert!(count("passed") >= 40, "{image:#}");
+        // What no other test asks of them.
+        let own = if image["variant"].as_str().is_some_and(|name| name.starts_with("aws")) { "tool aws" } else { "tool az" };
+        let asked = ["ansible", "ansible-lint", "curl", "gh", "git", "jq"].map(|tool| format!("tool {tool}"));
+        let others = [own, "sudo of the person", "Windows by Kerberos and PSRP", "collections", "users", "runner rights"];
+        for name in asked.iter().map(String::as_str).chain(others) {
+            assert!(checks.iter().any(|check| check["name"] == name && check["outcome"] == "passed"), "{name}: {image:#}");
+        }
         // In the order of their names.
         let mut variants = VARIANTS;
         variants.sort_unstable();
@@ -72,6 +79,12 @@ fn the_real_images_pass_and_are_remembered() {
         assert_eq!(now["checks"], before["checks"]);
     }
     assert!(again["seconds"].as_f64() < first["seconds"].as_f64());
+    // Some of the checks say nothing of the others: they are tried, and what was recorded stays.
+    let some = smoke(folder.path(), &["--variant", "aws", "--only", "labels", "--only", "tool code"]).output();
+    let some = report(&some.expect("xtask runs"));
+    let of = |outcome| checks(&some, outcome).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!((of("passed"), of("skipped")), (vec!["labels".to_owned()], vec!["tool code".to_owned()]), "{some}");
+    assert!(some["images"][0]["remembered"].is_null(), "{some}");
 }
 
 /// A run under way, and its label.
@@ -131,7 +144,20 @@ fn where_the_engines_loopback_is_another_one_images_are_entered_from_inside() {
         .current_dir(root())
         .env("XDG_STATE_HOME", state.path())
         .env_remove("CI");
+    // The engine tells everybody who asks which commands it was given.
+    let mut events = Command::new("docker");
+    events
+        .args(["events", "--filter", "event=exec_create", "--filter", "label=gantry.smoke", "--format", "{{.Action}}"])
+        .stdout(Stdio::piped());
+    let mut events = events.spawn().expect("docker runs");
     let report = report(&outer.output().expect("unshare runs"));
+    events.kill().ok();
+    let events = events.wait_with_output().expect("it ends").stdout;
+    let events = String::from_utf8_lossy(&events);
+    assert!(events.contains("-F/dev/null"), "{events}");
+    for secret in ["LS0tLS1CRUdJTiBPUEVOU1NI", "BEGIN OPENSSH", "UE9TVCAvbG9naW4", "password="] {
+        assert!(!events.contains(secret), "{secret} in {events}");
+    }
     assert_eq!(checks(&report, "failed"), []);
     let passed = checks(&report, "passed");
     let message = |name: &str| passed.iter().find(|(check, _)| check == name).map(|(_, message)| message.as_str());
@@ -154,6 +180,9 @@ fn what_cannot_be_tried_is_said_with_the_command_that_mends_it() {
         assert!(output.status.code() == Some(code) && stderr.contains(text), "{args:?}: {:?} {stderr}", output.status);
     }
     image("aws");
+    let unknown = smoke(state.path(), &["--variant", "aws", "--only", "size", "--only", "web: *"]).output().expect("xtask runs");
+    let stderr = String::from_utf8_lossy(&unknown.stderr);
+    assert!(unknown.status.code() == Some(2) && stderr.contains("no check is called `web: *`"), "{stderr}");
     let dry = smoke(state.path(), &["--variant", "aws", "--dry-run"]).output().expect("xtask runs");
     let planned = report(&dry);
     let names = planned["images"][0]["checks"].as_array().expect("names");

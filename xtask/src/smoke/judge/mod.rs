@@ -13,7 +13,10 @@ pub use configuration::{configuration, labels};
 pub use layers::layers;
 pub use secrets::secrets;
 pub use size::{PublishedSize, growth, size};
-pub use start::{Reached, Seen, health, lacks_runner, leaks, login, password_refused, says, started, stopped, zombies};
+pub use start::{
+    Reached, Seen, health, lacks_runner, leaks, login, password_refused, refuses, runner_waits, started, stopped, tunnel_user,
+    waits, zombies,
+};
 pub use web::{Answer, loopback, page};
 
 /// The first line that says something, not too long.

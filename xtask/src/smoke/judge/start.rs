@@ -1,5 +1,6 @@
 //! Containers that were started: what came of it, who gets in, how it ends.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::first_line;
@@ -84,31 +85,45 @@ pub fn health(seen: &Seen) -> Verdict {
     }
 }
 
-/// A container that cannot do what it was asked: does it say all of `says`, and go on or (with a code) end?
-pub fn says(seen: &Seen, says: &[&str], code: Option<i64>) -> Verdict {
+/// A container that cannot do what it was asked: does it say all of `says`, and end with `code`?
+pub fn refuses(seen: &Seen, says: &[&str], code: i64) -> Verdict {
     let missing: Vec<String> = says.iter().filter(|text| !seen.log.contains(**text)).map(|text| format!("`{text}`")).collect();
-    match (&seen.reached, code) {
-        (Reached::NotStarted(why), _) => not_started(why),
-        (Reached::Ended(found), Some(code)) if *found == code && missing.is_empty() => {
+    match &seen.reached {
+        Reached::NotStarted(why) => not_started(why),
+        Reached::Ended(found) if *found == code && missing.is_empty() => {
             let line = seen.log.lines().find(|line| says.first().is_some_and(|text| line.contains(text))).unwrap_or_default();
             Verdict::passed(format!("ends with {code} and says why: {}", first_line(line)))
         }
-        (Reached::Ended(found), Some(code)) if *found == code => {
+        Reached::Ended(found) if *found == code => {
             Verdict::failed(format!("ends with {code}, but does not say {}", missing.join(", "))).detail(&seen.log)
         }
-        (Reached::Ended(found), Some(code)) => {
+        Reached::Ended(found) => {
             Verdict::failed(format!("ends with {found}, expected is {code} and what is missing")).detail(&seen.log)
         }
-        (Reached::Ended(found), None) => ended(*found, seen),
-        (_, Some(code)) => Verdict::failed(format!("still runs after {}, expected is its end with {code}", seconds(seen.after)))
+        _ => Verdict::failed(format!("still runs after {}, expected is its end with {code}", seconds(seen.after)))
             .detail(&seen.log),
-        (_, None) if missing.is_empty() => {
-            let line = seen.log.lines().find(|line| says.first().is_some_and(|text| line.contains(text))).unwrap_or_default();
-            Verdict::passed(format!("stays up and says: {}", first_line(line)))
-        }
-        (_, None) => {
-            Verdict::failed(format!("does not say {} within {}", missing.join(", "), seconds(seen.after))).detail(&seen.log)
-        }
+    }
+}
+
+/// A container that waits for somebody it cannot reach: does it go on, and say so in a `line`? `expected` is what that tells.
+pub fn waits(seen: &Seen, line: Option<&str>, expected: &str) -> Verdict {
+    match (&seen.reached, line) {
+        (Reached::NotStarted(why), _) => not_started(why),
+        (Reached::Ended(code), _) => ended(*code, seen),
+        (_, Some(line)) => Verdict::passed(format!("stays up and says: {}", first_line(line))),
+        (_, None) => Verdict::failed(format!("does not say {expected} within {}", seconds(seen.after))).detail(&seen.log),
+    }
+}
+
+/// VS Code's own program, by the user ids of its processes, one a line.
+pub fn tunnel_user(output: &CommandOutput) -> Verdict {
+    let found: BTreeSet<&str> = output.stdout.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let found: Vec<&str> = found.into_iter().collect();
+    match found.as_slice() {
+        _ if !output.success() => Verdict::failed(format!("could not be looked for: {}", first_line(&output.text()))),
+        [] => Verdict::skipped("VS Code's program comes and goes too quickly to be seen: nobody can be reached to log in with"),
+        ["1000"] => Verdict::passed("VS Code's program runs as `ansible`"),
+        users => Verdict::failed(format!("VS Code's program runs as the user {}, expected is 1000", users.join(", "))),
     }
 }
 
@@ -149,11 +164,27 @@ pub fn lacks_runner(log: &str) -> Verdict {
     }
 }
 
-/// Programs that have the password where others can read it, one a line.
-pub fn leaks(output: &CommandOutput) -> Verdict {
+/// A runner whose GitHub cannot be reached: its line of the entrypoint's own list, and the container's log.
+pub fn runner_waits(output: &CommandOutput, log: &str) -> Verdict {
+    let said = log.lines().find(|line| line.contains("runner: ") && line.contains("; tries again in "));
+    match said {
+        _ if !output.success() => {
+            let state = first_line(&output.text());
+            Verdict::failed(format!("asked for a runner, `entrypoint status` says `{state}`, expected is that it waits"))
+                .detail(log)
+        }
+        Some(line) => Verdict::passed(format!("says so and tries again: {}", first_line(line))),
+        None => Verdict::failed("the log does not say that GitHub was not reached, and is tried again").detail(log),
+    }
+}
+
+/// Programs that have a secret (`the password`) where others can read it, one a line; and whether the log has it.
+pub fn leaks(what: &str, output: &CommandOutput, is_logged: bool) -> Verdict {
     let found: Vec<&str> = output.stdout.lines().filter(|line| !line.trim().is_empty()).collect();
     if !found.is_empty() {
-        Verdict::failed(format!("the password is in the environment or command line of `{}`", found.join("`, `")))
+        Verdict::failed(format!("{what} is in the environment or command line of `{}`", found.join("`, `")))
+    } else if is_logged {
+        Verdict::failed(format!("{what} is in the log"))
     } else if !output.success() {
         Verdict::failed(format!("could not be looked for: {}", first_line(&output.text())))
     } else {
@@ -233,29 +264,48 @@ mod tests {
     fn what_is_missing_is_said() {
         let log = "gantry: error: no `/usr/local/bin/code`\nhint: AUTHORIZED_KEYS= starts sshd";
         let both = ["/usr/local/bin/code", "AUTHORIZED_KEYS="];
-        for (reached, log, code, outcome, message) in [
-            (Reached::Ended(69), log, Some(69), Passed, "ends with 69 and says why: gantry: error: no `/usr/local/bin/code`"),
+        for (reached, log, outcome, message) in [
+            (Reached::Ended(69), log, Passed, "ends with 69 and says why: gantry: error: no `/usr/local/bin/code`"),
             (
                 Reached::Ended(69),
                 "gantry: no",
-                Some(69),
                 Failed,
                 "ends with 69, but does not say `/usr/local/bin/code`, `AUTHORIZED_KEYS=`",
             ),
-            (Reached::Ended(1), log, Some(69), Failed, "ends with 1, expected is 69 and what is missing"),
-            (Reached::Undecided, log, Some(69), Failed, "still runs after 2.1 s, expected is its end with 69"),
-            (Reached::Said, log, None, Passed, "stays up and says: gantry: error: no `/usr/local/bin/code`"),
-            (Reached::Undecided, "", None, Failed, "does not say `/usr/local/bin/code`, `AUTHORIZED_KEYS=` within 2.1 s"),
-            (
-                Reached::Ended(1),
-                log,
-                None,
-                Failed,
-                "the container ended with exit code 1: gantry: error: no `/usr/local/bin/code`",
-            ),
+            (Reached::Ended(1), log, Failed, "ends with 1, expected is 69 and what is missing"),
+            (Reached::Undecided, log, Failed, "still runs after 2.1 s, expected is its end with 69"),
         ] {
-            same(&says(&seen(reached, log), &both, code), outcome, message);
+            same(&refuses(&seen(reached, log), &both, 69), outcome, message);
         }
+    }
+
+    #[test]
+    fn what_is_waited_for_is_said() {
+        let log = "gantry: error: boom";
+        for (reached, line, outcome, message) in [
+            (Reached::Said, Some("it waits"), Passed, "stays up and says: it waits"),
+            (Reached::Undecided, Some("it waits"), Passed, "stays up and says: it waits"),
+            (Reached::Undecided, None, Failed, "does not say `it` within 2.1 s"),
+            (Reached::Ended(1), Some("it waits"), Failed, "the container ended with exit code 1: gantry: error: boom"),
+        ] {
+            same(&waits(&seen(reached, log), line, "`it`"), outcome, message);
+        }
+        same(&tunnel_user(&output(0, "1000\n1000\n", "")), Passed, "VS Code's program runs as `ansible`");
+        same(&tunnel_user(&output(0, "0\n1000\n", "")), Failed, "VS Code's program runs as the user 0, 1000, expected is 1000");
+        assert_eq!(tunnel_user(&output(0, "\n", "")).outcome, Skipped);
+        let log = "gantry: warning: runner: GitHub was not reached: refused; tries again in 2 s\n";
+        let waits = output(0, "runner  starting  5 s  waits to try again: GitHub\n", "");
+        same(
+            &runner_waits(&waits, log),
+            Passed,
+            "says so and tries again: gantry: warning: runner: GitHub was not reached: refused; tries again in 2 s",
+        );
+        same(&runner_waits(&waits, ""), Failed, "the log does not say that GitHub was not reached, and is tried again");
+        same(
+            &runner_waits(&output(1, "", ""), log),
+            Failed,
+            "asked for a runner, `entrypoint status` says ``, expected is that it waits",
+        );
     }
 
     #[test]
@@ -287,9 +337,10 @@ mod tests {
         ] {
             same(&stopped(code, Duration::from_millis(300), grace, ""), outcome, message);
         }
-        same(&leaks(&output(0, "", "")), Passed, "in no environment, in no command line");
-        same(&leaks(&output(0, "node x\n", "")), Failed, "the password is in the environment or command line of `node x`");
-        same(&leaks(&output(124, "", "it did not end")), Failed, "could not be looked for: it did not end");
+        same(&leaks("it", &output(0, "", ""), false), Passed, "in no environment, in no command line");
+        same(&leaks("it", &output(0, "node x\n", ""), true), Failed, "it is in the environment or command line of `node x`");
+        same(&leaks("it", &output(0, "", ""), true), Failed, "it is in the log");
+        same(&leaks("it", &output(124, "", "it did not end"), false), Failed, "could not be looked for: it did not end");
         same(&lacks_runner("a\ngantry: no GitHub runner in x"), Passed, "says so and goes on: gantry: no GitHub runner in x");
         same(&lacks_runner("a"), Failed, "asked for a runner, it does not say that it has none");
         same(&zombies(&output(0, "\n", "")), Passed, "none: what is orphaned is waited for");
