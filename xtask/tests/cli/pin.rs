@@ -19,7 +19,7 @@ const FILES: [(&str, &str); 4] = [
     ("deployment.yaml", include_str!("pinned/deployment.yaml")),
     ("devcontainer.json", include_str!("pinned/devcontainer.json")),
 ];
-/// What replaces what: each line of these files with a reference, by what stands around it.
+/// A digest of long ago.
 const EMPTY: &str = "@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// A family with the base image as all that is published, under these tags, in two registries.
