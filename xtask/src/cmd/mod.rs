@@ -17,6 +17,7 @@ mod ecr;
 mod edge;
 mod engine;
 mod lineage;
+mod manifest;
 mod notes;
 mod pin;
 mod plan;

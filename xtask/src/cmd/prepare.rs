@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(super) use super::manifest::{check_manifest, lock_path, read_family, read_lock, read_manifest};
 use super::session::{Session, variable};
 use super::{destinations, edge};
 use crate::artifact::{self, Cache};
@@ -13,12 +14,11 @@ use crate::cli::{Inputs, Parent};
 use crate::context::{self, Context};
 use crate::event::{Event, Events};
 use crate::failure::{Exit, Failure};
-use crate::family::{self, Base, BuildDate, Family, Lock, Name, Profile, Selection, SourceText};
+use crate::family::{self, Base, BuildDate, Family, Lock, Name, Profile, Selection};
 use crate::host;
 use crate::host::entrypoint::Toolchain;
 use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
 use crate::oci::Platform;
-use crate::output::diagnostics;
 use crate::plan::{self, BundleFact, ContextFact, Facts, ParentFact, Plan, Request, Revision};
 use crate::registry;
 use crate::secret::Secret;
@@ -46,58 +46,6 @@ pub(super) struct Prepared {
     pub(super) ca_bundle: Option<Arc<[u8]>>,
     pub(super) entrypoint: Entrypoint,
     pub(super) credentials: registry::Sources,
-}
-
-/// variants.toml, checked.
-pub(super) fn read_family(session: &Session) -> Result<Family, Failure> {
-    read_manifest(session).map(|(_, family)| family)
-}
-
-/// variants.toml as it is written, and checked.
-pub(super) fn read_manifest(session: &Session) -> Result<(SourceText, Family), Failure> {
-    let source = read(&session.manifest).map_err(|error| {
-        Failure::new(Exit::Usage, format!("cannot read `{}`", session.manifest.display()))
-            .source(error)
-            .hint("run it in the repository of the family, or name the file: cargo xtask --manifest FILE …")
-    })?;
-    let family = check_manifest(session, &source)?;
-    Ok((source, family))
-}
-
-/// The family that a text of variants.toml describes.
-pub(super) fn check_manifest(session: &Session, source: &SourceText) -> Result<Family, Failure> {
-    let exists = |path: &str| session.root.join(path).is_file();
-    family::read(source, &exists).map_err(|problems| invalid(session, source, &problems))
-}
-
-fn read(path: &Path) -> std::io::Result<SourceText> {
-    Ok(SourceText { name: path.display().to_string(), text: std::fs::read_to_string(path)? })
-}
-
-fn invalid(session: &Session, source: &SourceText, problems: &[family::Problem]) -> Failure {
-    let count = match problems.len() {
-        1 => "1 problem".to_owned(),
-        count => format!("{count} problems"),
-    };
-    Failure::new(Exit::Usage, format!("`{}` has {count}", source.name)).detail(diagnostics::render(
-        source,
-        problems,
-        session.console.color(),
-    ))
-}
-
-pub(super) fn lock_path(session: &Session) -> PathBuf {
-    session.manifest.with_extension("lock")
-}
-
-/// variants.lock, checked; empty where there is none.
-pub(super) fn read_lock(session: &Session, family: &Family) -> Result<Lock, Failure> {
-    let path = lock_path(session);
-    match read(&path) {
-        Ok(source) => family::read_lock(&source, family).map_err(|problems| invalid(session, &source, &problems)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
-        Err(error) => Err(Failure::new(Exit::Usage, format!("cannot read `{}`", path.display())).source(error)),
-    }
 }
 
 /// Writes what was resolved into variants.lock, beside what another build has written there meanwhile; the lock as it is

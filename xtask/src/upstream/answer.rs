@@ -21,16 +21,19 @@ const GITHUB_API: &str = "api.github.com";
 /// The text that is at `url`, or at its mirror. `what` is the pin, for messages.
 ///
 /// # Errors
-/// The last place's, where none answers. `missing` says what it means when the upstream has nothing there.
+/// That of the last place that gave an answer; that none can be reached, where none did. `missing` says what it means when the
+/// upstream has nothing there.
 pub(super) async fn text(access: Access<'_>, what: &str, url: &str, missing: &str) -> Result<String, UpstreamError> {
-    let mut result = Err(UpstreamError::Nowhere { what: what.to_owned(), url: url.to_owned() });
+    let mut told = UpstreamError::Nowhere { what: what.to_owned(), url: url.to_owned() };
     for place in mirrored(access.mirrors, url, access.vendors) {
-        result = Question { access, what, url: &place, missing }.ask().await;
-        if result.is_ok() {
-            break;
+        match (Question { access, what, url: &place, missing }.ask().await, &told) {
+            (Ok(text), _) => return Ok(text),
+            // What a mirror answered says more than that the vendor cannot be reached.
+            (Err(UpstreamError::Unreachable { .. }), told) if !matches!(told, UpstreamError::Nowhere { .. }) => {}
+            (Err(error), _) => told = error,
         }
     }
-    result
+    Err(told)
 }
 
 /// As [`text`], a JSON value.

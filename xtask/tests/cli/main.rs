@@ -8,6 +8,7 @@ mod support;
 mod ages;
 mod bad_days;
 mod build;
+mod bump;
 mod changes;
 mod clean;
 mod deploy;

@@ -141,8 +141,17 @@ repository = "{near}"
         family
     }
 
+    /// Lets the base's tag point to another image.
+    pub fn push_base_again(&self) {
+        self.push_base_with("ENV AGAIN=1");
+    }
+
     /// `docker import`s a root file system with busybox alone and pushes it; its digest.
     fn push_base(&self) -> String {
+        self.push_base_with("ENV PATH=/bin")
+    }
+
+    fn push_base_with(&self, change: &str) -> String {
         let mut root = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o755);
@@ -158,7 +167,7 @@ repository = "{near}"
         let file = self.folder.path().join("base.tar");
         fs::write(&file, root.into_inner().expect("a tar archive")).expect("written");
         let base = self.base();
-        run("docker", &["import", "--change", "ENV PATH=/bin", &file.display().to_string(), &base]);
+        run("docker", &["import", "--change", change, &file.display().to_string(), &base]);
         let pushed = run("docker", &["push", &base]);
         run("docker", &["rmi", &base]);
         let digest = pushed.split_whitespace().find(|word| word.starts_with("sha256:"));

@@ -92,6 +92,31 @@ impl Drop for SecureRegistry {
     }
 }
 
+/// A host of any name that answers what it is told to, over TLS with a certificate of an own CA; a proxy leads there.
+pub struct SecureSite {
+    /// `http://127.0.0.1:PORT`, for `HTTPS_PROXY`.
+    pub proxy: String,
+    folder: TempDir,
+    _front: Front,
+}
+
+impl SecureSite {
+    /// Starts it.
+    pub fn start(name: &str, says: impl Fn(&Asked) -> Say + Send + Sync + 'static) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        authority(folder.path());
+        certificate(folder.path(), name);
+        let at = |end: &str| folder.path().join(format!("{name}.{end}"));
+        let front = Front::secure(acceptor(&at("crt"), &at("key")), says);
+        Self { proxy: proxy(vec![(format!("{name}:443"), front.address.clone())]), folder, _front: front }
+    }
+
+    /// The CA's certificate.
+    pub fn ca(&self) -> PathBuf {
+        self.folder.path().join("ca.crt")
+    }
+}
+
 fn openssl(folder: &Path, args: &str) {
     let status = Command::new("openssl").args(args.split_whitespace()).current_dir(folder).stderr(Stdio::null()).status();
     assert!(status.expect("openssl (Debian: openssl) runs").success(), "openssl {args}");

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use xtask::oci::Digest;
 
 use super::archives;
@@ -81,6 +81,8 @@ struct State {
     files: BTreeMap<String, Vec<u8>>,
     troubles: Vec<(String, Trouble, usize)>,
     requests: Vec<Request>,
+    /// What lists hold, newest first, by path.
+    lists: BTreeMap<&'static str, Vec<Value>>,
 }
 
 /// The double. It ends when it is dropped.
@@ -173,8 +175,9 @@ impl Vendors {
         }
         let release = json!({
             "tag_name": format!("v{version}"), "published_at": "2026-08-26T15:00:00Z", "prerelease": false, "draft": false,
-            "assets": assets, "body": notes,
+            "html_url": format!("https://github.com/actions/runner/releases/tag/v{version}"), "assets": assets, "body": notes,
         });
+        self.list("/api.github.com/repos/actions/runner/releases", release.clone(), |all| json!(all));
         let releases = "/api.github.com/repos/actions/runner/releases";
         self.put(&format!("{releases}/tags/v{version}"), release.to_string());
         self.put(&format!("{releases}/latest"), release.to_string());
@@ -210,22 +213,47 @@ impl Vendors {
                 self.put(&format!("{host}/api/update/{build}/stable/latest"), answer);
             }
         }
+        self.list("/update.code.visualstudio.com/api/releases/stable", json!(version), |all| json!(all));
     }
 
     /// Releases an Ansible extension, now the newest.
     pub fn publish_extension(&self, version: &str) {
+        self.publish_extension_for(version, "^1.96.0", false);
+    }
+
+    /// Releases an Ansible extension that runs in a VS Code of this range, now the newest.
+    pub fn publish_extension_for(&self, version: &str, engine: &str, prerelease: bool) {
         let bytes = archives::extension(version);
         let base = format!("https://open-vsx.org/api/redhat/ansible/{version}/file/redhat.ansible-{version}");
+        let engines = json!({ "vscode": engine });
         let answer = json!({
             "namespace": "redhat", "name": "ansible", "version": version, "targetPlatform": "universal",
+            "preRelease": prerelease, "timestamp": "2026-09-01T08:00:00.000000Z", "engines": engines,
             "files": { "download": format!("{base}.vsix"), "sha256": format!("{base}.sha256") },
         })
         .to_string();
+        let reference = json!({ "version": version, "targetPlatform": "universal", "engines": engines });
+        self.list(
+            "/open-vsx.org/api/redhat/ansible/version-references",
+            reference,
+            |all| json!({ "offset": 0, "totalSize": all.len(), "versionReferences": all }),
+        );
         let base = base.strip_prefix("https:/").unwrap();
         self.put(&format!("{base}.sha256"), Digest::of(&bytes).hex());
         self.put(&format!("{base}.vsix"), bytes);
         self.put(&format!("/open-vsx.org/api/redhat/ansible/{version}"), answer.clone());
         self.put("/open-vsx.org/api/redhat/ansible/latest", answer);
+    }
+
+    /// Adds something to what is listed at `path`, as the newest.
+    fn list(&self, path: &'static str, item: Value, page: impl Fn(&[Value]) -> Value) {
+        let listed = {
+            let mut state = self.state();
+            let list = state.lists.entry(path).or_default();
+            list.insert(0, item);
+            page(list).to_string()
+        };
+        self.put(path, listed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
