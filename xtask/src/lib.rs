@@ -27,6 +27,7 @@ pub mod plan;
 pub mod proposal;
 pub mod publish;
 pub mod registry;
+pub mod relock;
 pub mod report;
 pub mod retry;
 pub mod sbom;

@@ -82,6 +82,11 @@ pub(super) const OF_AWS: [&str; 3] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKE
 /// Tokens of GitHub, and what its jobs get more of them with.
 const OF_GITHUB: [&str; 4] = ["GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN"];
 
+/// The variables that a program is not given which asks no registry of images, and nothing of a cloud.
+pub(crate) fn secret_variables() -> impl Iterator<Item = &'static str> {
+    OF_DOCKER.into_iter().chain(OF_AWS).chain(OF_GITHUB)
+}
+
 /// The variables that a helper is not given: secrets of other registries than the one that it is asked for. A helper is any
 /// program, so that it keeps the rest: `HOME`, `PATH`, key rings, proxies, …
 fn withheld(name: &str, key: &str) -> Vec<&'static str> {

@@ -4,7 +4,7 @@
 //!   `question`: what is asked inside of it; `judge`: from what was seen to verdicts. All pure.
 //! - `room`: a network and names of this run's own, and their end; `enter`: ssh and a browser's requests, as somebody outside
 //!   makes them; `run` and `inside`: the
-//!   containers.
+//!   containers; `updates`: what Debian has newer.
 //! - `record`: what was tried, by config digest. `table` and `junit`: a report as text.
 
 mod checks;
@@ -20,6 +20,7 @@ mod room;
 mod run;
 mod start;
 mod table;
+mod updates;
 
 pub use checks::{Choice, checks};
 pub use promise::{Component, Promise};
@@ -27,3 +28,4 @@ pub use record::Record;
 pub use report::{Check, Outcome, Report, Tried, Verdict};
 pub use room::{RUN, Room};
 pub use run::{Options, Subject, try_all};
+pub use updates::{Update, updates};

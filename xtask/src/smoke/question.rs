@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use super::promise::{Component, Promise};
 use super::report::Verdict;
+use super::updates;
 use crate::engine::Command;
 
 /// How long a program may take to answer, on a machine that does other things, too.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long the package repositories may take.
-const UPDATES: Duration = Duration::from_secs(180);
 
 /// Something that is asked, or said without asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +88,6 @@ const RIGHTS: &str = "echo groups $(id -Gn runner); \
                       if setpriv --reuid=runner --regid=runner --init-groups sudo -n true > /dev/null 2>&1; \
                       then echo sudo works; else echo no sudo; fi";
 const LISTENER: &str = "/opt/actions-runner/bin/Runner.Listener";
-const PENDING: &str = "apt-get update -qq --error-on=any 2>&1 || exit 100; apt-get -qq -s upgrade";
 
 /// Everything that is asked of an image, in the order in which it is told.
 pub(super) fn inquiries(promise: &Promise) -> Vec<Inquiry> {
@@ -122,9 +120,9 @@ pub(super) fn inquiries(promise: &Promise) -> Vec<Inquiry> {
     inquiries.push(Inquiry::Ask(Question {
         name: "pending updates".to_owned(),
         user: "root".to_owned(),
-        script: PENDING.to_owned(),
+        script: updates::SCRIPT.to_owned(),
         about: About::Updates,
-        patience: UPDATES,
+        patience: updates::PATIENCE,
     }));
     inquiries
 }

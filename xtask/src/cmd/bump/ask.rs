@@ -2,8 +2,9 @@
 
 use futures_util::future::{BoxFuture, FutureExt as _, join_all};
 
-use super::super::destinations;
 use super::super::prepare::github_token;
+use super::super::{Session, destinations};
+use super::clients::{Asking, Clients};
 use crate::artifact;
 use crate::bump::{self, Answer, BASE, Candidate, Place, Trouble, Version, Wish};
 use crate::event::Events;
@@ -15,6 +16,10 @@ use crate::upstream::{self, Access, Pinned};
 
 /// What all sources are told.
 pub(super) struct Asked<'a> {
+    pub(super) session: &'a Session,
+    pub(super) clients: &'a Clients,
+    /// Whether things were named, rather than everything asked for.
+    pub(super) named: bool,
     pub(super) family: &'a Family,
     pub(super) lock: &'a Lock,
     /// The day it is.
@@ -34,11 +39,11 @@ impl Asked<'_> {
             github_token: token.as_ref(),
             patience: artifact::Patience::default(),
         };
-        let sources: [BoxFuture<'_, Vec<Answer>>; 2] = [
+        let Self { session, family, today, ref events, .. } = *self;
+        let sources: [BoxFuture<'_, Vec<Answer>>; 3] = [
             upstream::newest(access, self.pinned(), wishes, &self.events).boxed(),
             self.bases(wishes).boxed(),
-            // Sources that are asked through clients (npm, pip, apt) are further lines here: each gets the wishes, and answers
-            // those that it knows. (`Asked` gets what they need: the folder, the day.)
+            self.clients.answers(Asking { session, family, today, events, named: self.named }, wishes).boxed(),
         ];
         let mut answers: Vec<Answer> = join_all(sources).await.into_iter().flatten().collect();
         answers.sort_by_key(|answer| wishes.iter().position(|wish| wish.name == answer.name));

@@ -2,7 +2,10 @@
 //! not be told or is not allowed is said.
 
 mod ask;
+mod clients;
 mod write;
+
+use clients::Clients;
 
 use super::prepare::{read_lock, read_manifest};
 use super::{Session, edge};
@@ -12,7 +15,7 @@ use crate::failure::{Exit, Failure};
 use crate::output;
 
 pub(super) async fn run(session: &Session, args: &Bump) -> Result<(), Failure> {
-    let (report, answers) = session.interruptible(moved(session, args)).await?;
+    let (report, answers) = asked(session, args).await?;
     match session.console.format() {
         Format::Markdown => session.console.data(&output::bump::markdown(&report)),
         _ => session.console.result(&report, &output::bump::text(&report)),
@@ -27,7 +30,7 @@ pub(super) async fn run(session: &Session, args: &Bump) -> Result<(), Failure> {
 /// Moves everything, for a command that goes on afterwards: nothing may fail.
 pub(super) async fn all(session: &Session) -> Result<(), Failure> {
     let args = Bump { names: Vec::new(), to: None, check: false, dry_run: false, allow_dirty: false };
-    let (report, answers) = session.interruptible(moved(session, &args)).await?;
+    let (report, answers) = asked(session, &args).await?;
     session.console.say(output::bump::text(&report).trim_end());
     match Report::exit(&answers, false) {
         None => Ok(()),
@@ -35,8 +38,16 @@ pub(super) async fn all(session: &Session) -> Result<(), Failure> {
     }
 }
 
+/// What came of it; what was started for it is gone, also when it was interrupted.
+async fn asked(session: &Session, args: &Bump) -> Result<(Report, Vec<Answer>), Failure> {
+    let clients = Clients::default();
+    let moved = session.interruptible(moved(session, args, &clients)).await;
+    clients.leave().await?;
+    moved
+}
+
 /// Asks, decides and, unless only that was asked for, writes.
-async fn moved(session: &Session, args: &Bump) -> Result<(Report, Vec<Answer>), Failure> {
+async fn moved(session: &Session, args: &Bump, clients: &Clients) -> Result<(Report, Vec<Answer>), Failure> {
     let (source, family) = read_manifest(session)?;
     let lock = read_lock(session, &family)?;
     let wishes = bump::wishes(&family, &args.names, args.to.as_deref())?;
@@ -46,7 +57,15 @@ async fn moved(session: &Session, args: &Bump) -> Result<(Report, Vec<Answer>), 
         write::refuse_changed(session, &write::always(session)).await?;
     }
     let today = edge::today();
-    let asked = ask::Asked { family: &family, lock: &lock, today: &today, events: session.console.events() };
+    let asked = ask::Asked {
+        session,
+        clients,
+        named: !args.names.is_empty(),
+        family: &family,
+        lock: &lock,
+        today: &today,
+        events: session.console.events(),
+    };
     let answers = asked.all(&wishes).await?;
     let candidates: Vec<&Candidate> = answers.iter().filter_map(|answer| answer.found.as_ref().ok()).collect();
     let mut report = Report::new(&answers, &today);

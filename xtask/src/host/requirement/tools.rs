@@ -36,7 +36,7 @@ impl Tool {
 }
 
 /// Every program that `setup` can install.
-pub const TOOLS: [Tool; 18] = [
+pub const TOOLS: [Tool; 19] = [
     tool("dockerd", "docker.io", Purpose::Engine, "building and running images"),
     tool("docker", "docker.io", Purpose::Engine, "looking at containers and images by hand"),
     tool("iptables", "iptables", Purpose::Engine, "the engine's network"),
@@ -53,6 +53,7 @@ pub const TOOLS: [Tool; 18] = [
     tool("curl", "curl", Purpose::Test, "what the entrypoint fetches"),
     tool("pgrep", "procps", Purpose::Test, "looking at what the entrypoint runs"),
     tool("tini", "tini", Purpose::Test, "another init, side by side with the entrypoint"),
+    tool("npm", "npm", Purpose::Test, "locks of npm packages, made anew"),
     tool("git", "git", Purpose::Test, "repositories to publish from"),
     tool("openssl", "openssl", Purpose::Test, "certificates for registries and proxies of our own"),
 ];

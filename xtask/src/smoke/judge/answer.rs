@@ -4,6 +4,7 @@ use super::{count, first_line};
 use crate::engine::CommandOutput;
 use crate::smoke::question::About;
 use crate::smoke::report::Verdict;
+use crate::smoke::updates::{Update, told};
 
 /// What an answer comes to.
 pub fn answer(about: &About, output: &CommandOutput) -> Verdict {
@@ -121,25 +122,15 @@ fn runner(version: Option<&str>, output: &CommandOutput) -> Verdict {
 }
 
 fn updates(output: &CommandOutput) -> Verdict {
-    if !output.success() {
-        let reason = output.text();
-        let reason = reason.lines().find(|line| line.starts_with("E:")).unwrap_or(&reason);
-        return Verdict::skipped(format!("the package repositories cannot be asked: {}", first_line(reason)));
-    }
-    // Inst openssl [3.5.1-1] (3.5.1-1+deb13u1 Debian-Security:13/stable-security [amd64])
-    let pending = output.stdout.lines().filter_map(|line| {
-        let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
-        let (before, rest) = rest.strip_prefix('[').and_then(|rest| rest.split_once("] ")).unwrap_or(("none", rest));
-        let after = rest.strip_prefix('(').unwrap_or(rest).split_whitespace().next().unwrap_or_default();
-        Some((!rest.to_ascii_lowercase().contains("security"), format!("{name} {before} → {after}")))
+    let pending = match told(output) {
+        Ok(pending) if pending.is_empty() => return Verdict::passed("none"),
+        Ok(pending) => pending,
+        Err(why) => return Verdict::skipped(format!("the package repositories cannot be asked: {}", first_line(&why))),
+    };
+    let security = pending.iter().filter(|update| !update.other).count();
+    let lines = pending.iter().map(|Update { other, name, before, after }| {
+        format!("{}{name} {} → {after}", if *other { "" } else { "security: " }, before.as_deref().unwrap_or("none"))
     });
-    let mut pending: Vec<_> = pending.collect();
-    pending.sort();
-    let security = pending.iter().filter(|(other, _)| !other).count();
-    if pending.is_empty() {
-        return Verdict::passed("none");
-    }
-    let lines = pending.iter().map(|(other, line)| format!("{}{line}", if *other { "" } else { "security: " }));
     let lines = lines.collect::<Vec<_>>().join("\n");
     Verdict::warned(format!("{}, {security} of them for security", count(pending.len(), "update")))
         .hint("cargo xtask build --build-date YYYY-MM-DD    with a new date installs packages anew")
