@@ -63,7 +63,7 @@ pub async fn updates(room: &Room, variant: &Name, image: &str) -> Result<Result<
     let name = request.name.clone();
     room.run(request).await?;
     let words = ["bash", "-lc", SCRIPT].map(str::to_owned).to_vec();
-    let command = Command { words, user: Some("root".to_owned()) };
+    let command = Command { words, user: Some("root".to_owned()), ..Command::default() };
     let output = enter::within(PATIENCE, room.engine().exec(&name, command)).await;
     room.done(&name).await;
     Ok(told(&output))
