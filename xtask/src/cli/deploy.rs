@@ -22,6 +22,9 @@ pub struct Propose {
     /// The repository on GitHub
     #[arg(long, value_name = "OWNER/NAME", env = "GITHUB_REPOSITORY")]
     pub repository: Option<String>,
+    /// The files lie there, as artifacts of a workflow do, under their names in the repository; none is removed, and FILE may be a folder
+    #[arg(long, value_name = "FOLDER")]
+    pub from: Option<PathBuf>,
     /// Replace what people pushed to the branch
     #[arg(long)]
     pub force: bool,

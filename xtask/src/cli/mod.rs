@@ -22,7 +22,7 @@ pub use look::{Diff, Sbom};
 pub use publish::{EcrArgs, EcrCommand, EcrInit, Promote, Publish, Publishing, Push, Verify};
 pub use report::Report;
 pub use smoke::Smoke;
-pub use workflow::{Compile, Lint};
+pub use workflow::{Announce, Compile, Lint};
 
 /// Builds a family of layered images from one table and publishes it.
 #[derive(Debug, Parser)]
@@ -107,6 +107,8 @@ pub enum Command {
     Diff(Diff),
     /// Write a page to look at: what the family is, what makes it big, how it was built, where it is published
     Report(Report),
+    /// Make a release on GitHub for a tag, with notes
+    Announce(Announce),
     /// Compile what another machine is to run without a compiler: this program and the entrypoint
     Compile(Compile),
     /// Look at the sources without running anything: format, lint

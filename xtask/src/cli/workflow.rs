@@ -1,4 +1,4 @@
-//! What the workflows in `.github/workflows` run beside the commands that people run: `compile`, `lint`.
+//! What the workflows in `.github/workflows` run beside the commands that people run: `compile`, `lint`, `announce`.
 
 use std::path::PathBuf;
 
@@ -18,4 +18,21 @@ pub struct Lint {
     /// Mend what can be mended, instead of telling it
     #[arg(long)]
     pub fix: bool,
+}
+
+/// `announce`
+#[derive(Debug, Args)]
+pub struct Announce {
+    /// The tag, which is there already
+    #[arg(value_name = "TAG")]
+    pub tag: String,
+    /// What it says, in Markdown: what `publish --notes` wrote
+    #[arg(long, value_name = "FILE")]
+    pub notes: PathBuf,
+    /// The repository on GitHub
+    #[arg(long, value_name = "OWNER/NAME", env = "GITHUB_REPOSITORY")]
+    pub repository: Option<String>,
+    /// Print what would be said, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }

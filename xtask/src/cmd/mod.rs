@@ -1,6 +1,7 @@
 //! The commands, one file each: gather facts, resolve, act, print.
 
 mod age;
+mod announce;
 mod build;
 mod bump;
 mod changed;
@@ -113,6 +114,7 @@ async fn dispatch(session: Session, command: Command) -> Result<(), Failure> {
             DeployCommand::Ecs(args) => deploy::ecs(&session, &args).await,
         },
         Command::Pin(args) => pin::run(&session, &args).await,
+        Command::Announce(args) => announce::run(&session, &args).await,
         Command::Propose(args) => propose::run(&session, &args).await,
         Command::Sbom(args) => sbom::run(&session, &args).await,
         Command::Quickstart(args) => quickstart::run(&session, &args).await,

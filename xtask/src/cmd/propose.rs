@@ -46,10 +46,28 @@ async fn propose(session: &Session, args: &Propose) -> Result<(), Failure> {
     Ok(())
 }
 
+/// GitHub for a command that needs nothing else.
+pub(super) fn github(repository: Option<&str>) -> Result<Github, Failure> {
+    let repository = repository.unwrap_or_default();
+    if !is_repository(repository) {
+        let message = format!("`{repository}` is not a repository on GitHub");
+        return Err(Failure::new(Exit::Usage, message).hint("--repository OWNER/NAME (in a workflow GITHUB_REPOSITORY says it)"));
+    }
+    let (token, name) = token().ok_or_else(|| {
+        Failure::new(Exit::Missing, "no token for GitHub: `GITHUB_TOKEN` is not set")
+            .hint("here: GITHUB_TOKEN=\"$(gh auth token)\"")
+    })?;
+    Ok(Github::new(&variable("GITHUB_API_URL").unwrap_or_else(|| API.to_owned()), repository, &token, name)?)
+}
+
+fn token() -> Option<(Secret, &'static str)> {
+    ["GITHUB_TOKEN", "GH_TOKEN"].into_iter().find_map(|name| Some((Secret::new(variable(name)?), name)))
+}
+
 /// Checks everything that can be checked here, all at once.
 async fn ready(args: &Propose) -> Result<Ready, Failure> {
     let (mut missing, mut wrong, mut hints) = (Vec::new(), Vec::new(), Vec::new());
-    let token = ["GITHUB_TOKEN", "GH_TOKEN"].into_iter().find_map(|name| Some((Secret::new(variable(name)?), name)));
+    let token = token();
     if token.is_none() {
         missing.push("no token for GitHub: `GITHUB_TOKEN` is not set".to_owned());
         hints.push("here: GITHUB_TOKEN=\"$(gh auth token)\"; in a workflow: `env: { GITHUB_TOKEN: ${{ github.token }} }`, or a GitHub App's token");
@@ -77,7 +95,10 @@ async fn ready(args: &Propose) -> Result<Ready, Failure> {
     let body = body(&args.body_file).map_err(|why| wrong.push(why)).unwrap_or_default();
     let top = proposal::top(Path::new(".")).await?;
     let head = proposal::head(&top).await?;
-    let (files, problems) = proposal::files(&top, &args.files).await?;
+    let (files, problems) = match &args.from {
+        Some(folder) => proposal::handed(&top, folder, &args.files).await?,
+        None => proposal::files(&top, &args.files).await?,
+    };
     wrong.extend(problems);
     match token {
         Some((token, name)) if wrong.is_empty() => {
@@ -98,7 +119,7 @@ async fn ready(args: &Propose) -> Result<Ready, Failure> {
 const LONGEST_BODY: usize = 65_536;
 
 /// A pull request's text: what is too long is cut at a line's end, and says so.
-fn body(file: &Path) -> Result<String, String> {
+pub(super) fn body(file: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("`{}` cannot be read: {error}", file.display()))?;
     let text = text.replace("\r\n", "\n").trim_end().to_owned();
     if text.chars().count() <= LONGEST_BODY {

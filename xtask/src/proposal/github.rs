@@ -1,6 +1,7 @@
 //! The few questions to GitHub's REST API that a proposal needs. (docs.github.com, REST API version 2022-11-28)
 
 mod answer;
+mod release;
 mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use super::decide::{Branch, Entry};
 use super::error::GithubError;
 use super::model::{Changed, Found, Wanted};
+pub use release::Release;
 pub use request::Github;
 use request::Path;
 

@@ -8,12 +8,14 @@
 mod decide;
 mod error;
 mod github;
+mod handed;
 mod model;
 mod worktree;
 
 pub use decide::{Branch, Difference, Entry, File, compare, is_ours, marked};
 pub use error::GithubError;
-pub use github::Github;
+pub use github::{Github, Release};
+pub use handed::handed;
 pub use model::{Act, Changed, Commit, Proposal, PullRequest, Wanted};
 pub use worktree::{files, head, top};
 

@@ -85,7 +85,7 @@ fn look(top: &Path, file: &Path) -> Result<(String, Option<Vec<u8>>), String> {
     }
 }
 
-async fn committed(top: &Path, paths: &[&str]) -> Result<BTreeMap<String, Entry>, HostError> {
+pub(super) async fn committed(top: &Path, paths: &[&str]) -> Result<BTreeMap<String, Entry>, HostError> {
     let told = git(top, &["ls-tree", "-z", "--full-tree", "HEAD", "--"], paths).await?;
     // <mode> SP <type> SP <object> TAB <file>
     let entries = told.split('\0').filter_map(|record| {
@@ -97,7 +97,7 @@ async fn committed(top: &Path, paths: &[&str]) -> Result<BTreeMap<String, Entry>
     Ok(entries.collect())
 }
 
-async fn git(folder: &Path, arguments: &[&str], paths: &[&str]) -> Result<String, HostError> {
+pub(super) async fn git(folder: &Path, arguments: &[&str], paths: &[&str]) -> Result<String, HostError> {
     let mut git = Command::new("git");
     git.arg("-C").arg(folder).args(["--literal-pathspecs", "-c", "core.fsmonitor=false"]).args(arguments).args(paths);
     git.env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C").env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");

@@ -243,3 +243,46 @@ fn what_github_refuses_is_told_with_what_it_asks_for() {
     desk.propose(&[]).ends(0);
     assert_eq!(desk.github.pulls().len(), 1);
 }
+
+#[test]
+fn files_that_another_machine_made_are_taken_as_text_alone() {
+    let desk = Desk::new();
+    for (file, text) in [("variants.toml", "version = 3\n"), ("images/web/package-lock.json", "{}\n"), ("images/new", "new\n")] {
+        let file = desk.folder.path().join("bumped").join(file);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("folders");
+        std::fs::write(file, text).expect("written");
+    }
+    let propose = |files: &[&str]| {
+        let mut command = command(&desk.root(), &desk.folder.path().join("places"));
+        command.args(["propose", "--branch", "gantry/bump", "--title", "Move pins", "--body-file", "../body.md"]);
+        command.args(["--from", "../bumped"]).args(files).envs(desk.github.environment());
+        ran(command)
+    };
+    propose(&["variants.toml", "../body.md", "gone.txt"]).ends(2).says(&["`../body.md` is no name", "`gone.txt` cannot be read"]);
+    propose(&["variants.toml", "images"]).ends(0);
+    // What differs, from there and not from the work tree; nothing is removed.
+    let changed = desk.github.git(&["diff", "--name-status", "main", "gantry/bump"]);
+    assert_eq!(changed, "A\timages/new\nM\tvariants.toml");
+    assert_eq!(desk.github.git(&["show", "gantry/bump:variants.toml"]), "version = 3");
+}
+
+#[test]
+fn a_release_is_made_once_for_a_tag_that_is_there() {
+    let desk = Desk::new();
+    let announce = |tag: &str, more: &[&str]| {
+        let mut command = command(&desk.root(), &desk.folder.path().join("places"));
+        command.args(["announce", tag, "--notes", "../body.md"]).args(more).envs(desk.github.environment());
+        ran(command)
+    };
+    announce("v1", &[]).ends(3).says(&["read the tag `v1`"]);
+    desk.github.git(&["tag", "v1", "main"]);
+    let shown = announce("v1", &["--dry-run"]).ends(0);
+    assert!(shown.stdout.contains("| old | new |"), "{}", shown.stdout);
+    assert_eq!(desk.github.releases().len(), 0);
+    let made = announce("v1", &["--format", "json"]).ends(0).json();
+    assert_eq!((&made["act"], &made["url"]), (&"made".into(), &"https://github.com/team/image/releases/tag/v1".into()));
+    assert_eq!(desk.github.releases()[0]["body"], "| old | new |");
+    let again = announce("v1", &[]).ends(0);
+    assert!(again.stdout.contains("left as it is"), "{}", again.stdout);
+    assert_eq!(desk.github.releases().len(), 1);
+}

@@ -30,6 +30,7 @@ type Trouble = (String, Response<Bytes>);
 #[derive(Default)]
 struct State {
     pulls: Vec<Value>,
+    releases: Vec<Value>,
     troubles: Vec<Trouble>,
 }
 
@@ -95,6 +96,11 @@ impl Github {
         self.state.lock().expect("the state").pulls.clone()
     }
 
+    /// All releases.
+    pub fn releases(&self) -> Vec<Value> {
+        self.state.lock().expect("the state").releases.clone()
+    }
+
     /// The requests that changed something: `POST git/commits`.
     pub fn changes(&self) -> Vec<String> {
         let lines = self.front.lines().into_iter().filter(|line| !line.starts_with("GET "));
@@ -115,10 +121,19 @@ impl Github {
         let body: Value = serde_json::from_slice(asked.body()).unwrap_or_default();
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         let is_get = asked.method() == Method::GET;
-        let (place, rest) = ["git/ref/heads/", "git/refs/heads/", "git/commits/", "git/trees/", "compare/", "pulls/"]
-            .into_iter()
-            .find_map(|place| Some((place, path.strip_prefix(place)?)))
-            .unwrap_or((path.as_str(), ""));
+        let (place, rest) = [
+            "git/ref/heads/",
+            "git/ref/tags/",
+            "git/refs/heads/",
+            "git/commits/",
+            "git/trees/",
+            "compare/",
+            "pulls/",
+            "releases/tags/",
+        ]
+        .into_iter()
+        .find_map(|place| Some((place, path.strip_prefix(place)?)))
+        .unwrap_or((path.as_str(), ""));
         let reference = |name: &str| {
             let sha = try_git(bare, &["rev-parse", "--verify", "-q", &format!("refs/heads/{name}")], b"")?;
             Some(json!({ "ref": format!("refs/heads/{name}"), "object": { "type": "commit", "sha": sha } }))
@@ -126,6 +141,25 @@ impl Github {
         match (place, is_get) {
             ("", true) => said(200, &json!({ "full_name": REPOSITORY, "default_branch": "main" })),
             ("git/ref/heads/", true) => reference(rest).map_or_else(nothing, |found| said(200, &found)),
+            ("git/ref/tags/", true) => {
+                let sha = try_git(bare, &["rev-parse", "--verify", "-q", &format!("refs/tags/{rest}")], b"");
+                sha.map_or_else(nothing, |sha| {
+                    said(200, &json!({ "ref": format!("refs/tags/{rest}"), "object": { "sha": sha } }))
+                })
+            }
+            ("releases/tags/", true) => {
+                let found = state.releases.iter().find(|release| release["tag_name"] == rest);
+                found.map_or_else(nothing, |release| said(200, release))
+            }
+            ("releases", false) => {
+                if state.releases.iter().any(|release| release["tag_name"] == body["tag_name"]) {
+                    let errors = json!([{ "resource": "Release", "code": "already_exists", "field": "tag_name" }]);
+                    return said(422, &json!({ "message": "Validation Failed", "errors": errors }));
+                }
+                let url = format!("https://github.com/{REPOSITORY}/releases/tag/{}", text("tag_name"));
+                state.releases.push(json!({ "html_url": url, "tag_name": text("tag_name"), "body": text("body") }));
+                said(201, state.releases.last().expect("the new one"))
+            }
             ("git/refs/heads/", false) => {
                 if reference(rest).is_none() {
                     return said(422, &json!({ "message": "Reference does not exist" }));
