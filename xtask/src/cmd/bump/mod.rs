@@ -11,6 +11,7 @@ use super::prepare::{read_lock, read_manifest};
 use super::{Session, edge};
 use crate::bump::{self, Answer, Candidate, Edited, Report, Trouble};
 use crate::cli::{Bump, Format};
+use crate::event::Event;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
@@ -66,7 +67,19 @@ async fn moved(session: &Session, args: &Bump, clients: &Clients) -> Result<(Rep
         today: &today,
         events: session.console.events(),
     };
-    let answers = asked.all(&wishes).await?;
+    let mut answers = asked.all(&wishes).await?;
+    // Whoever names something gets an answer; in a run for everything a pin that nobody knows is worth a word.
+    for wish in &wishes {
+        if answers.iter().any(|answer| answer.name == wish.name) {
+            continue;
+        }
+        let message = format!("nobody is asked for newer versions of `{}`: move it by hand", wish.name);
+        if !args.names.is_empty() {
+            answers.push(Answer { name: wish.name.clone(), found: Err(Trouble::new(Exit::Missing, message)) });
+        } else if family.pins.keys().any(|pin| pin.as_str() == wish.name) {
+            asked.events.emit(Event::Warning { text: message });
+        }
+    }
     let candidates: Vec<&Candidate> = answers.iter().filter_map(|answer| answer.found.as_ref().ok()).collect();
     let mut report = Report::new(&answers, &today);
     if candidates.iter().all(|candidate| candidate.change.is_empty()) {
