@@ -22,4 +22,5 @@ mod sbom;
 mod smoke;
 mod sockets;
 mod ssh;
+mod updates;
 mod work;
