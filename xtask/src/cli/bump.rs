@@ -5,8 +5,8 @@ use clap::Args;
 /// `bump`
 #[derive(Debug, Args)]
 pub struct Bump {
-    /// What to move: pins, `base`, `build-date`, `python` (default: everything)
-    #[arg(value_name = "NAME")]
+    /// What to move: pins, `base`, `build-date`, `python`, also with commas between (default, and where empty: everything)
+    #[arg(value_name = "NAME", value_delimiter = ',')]
     pub names: Vec<String>,
     /// Move the one pin that is named to this version (of VS Code: its version or a commit) instead of the newest
     #[arg(long, value_name = "VERSION")]

@@ -27,6 +27,8 @@ pub(super) struct Fork {
     real: bool,
     /// An action's name, and what stands in for it instead of its usual double.
     double: Option<(String, PathBuf)>,
+    /// Flags of act and their values.
+    settings: Vec<(&'static str, String)>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -50,14 +52,13 @@ impl Fork {
             fs::create_dir_all(folder.join(name)).expect("a folder");
         }
         let (one, two) = (LocalRegistry::start(None), LocalRegistry::start(None));
-        let fork = Self { one, two, folder, real, double: None, _alone: alone };
+        let fork = Self { one, two, folder, real, double: None, settings: Vec::new(), _alone: alone };
         fork.copy();
         fork.become_another_family();
         fork.git(&["init", "-q", "-b", "main"]);
-        fork.git(&["add", "--all"]);
-        fork.git(&["commit", "-q", "-m", "A fork"]);
-        fork.git(&["tag", "v1"]);
+        fork.commit();
         fork.shim();
+        fork.pipx();
         fork
     }
 
@@ -112,6 +113,21 @@ impl Fork {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Commits all that is there, as what `v1` is.
+    pub(super) fn commit(&self) {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "-q", "-m", "A fork"]);
+        self.git(&["tag", "-f", "v1"]);
+    }
+
+    /// What GitHub's runners have and this machine may not: `pipx`, which here has nothing to install.
+    fn pipx(&self) {
+        let file = self.folder.join("bin/pipx");
+        fs::write(&file, "#!/bin/sh\ntest \"$1\" = install\n").expect("written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("executable");
+        std::os::unix::fs::symlink(tool("uv"), self.folder.join("bin/uv")).expect("linked");
+    }
+
     /// A `cargo` that writes down what it is called for and by which job.
     fn shim(&self) {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
@@ -129,6 +145,12 @@ impl Fork {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("executable");
     }
 
+    /// With a secret or a variable of the repository: `--secret`, `NAME=VALUE`.
+    pub(super) fn with(mut self, flag: &'static str, setting: &str) -> Self {
+        self.settings.push((flag, setting.to_owned()));
+        self
+    }
+
     /// With another double of an action.
     pub(super) fn with_double(mut self, action: &str, folder: &Path) -> Self {
         self.double = Some((action.to_owned(), folder.to_owned()));
@@ -144,6 +166,9 @@ impl Fork {
         act.arg("--eventpath").arg(&file).args(["--no-skip-checkout", "--no-cache-server", "--pull=false", "--rm"]);
         act.args(["-P", "ubuntu-latest=-self-hosted", "--actor", "somebody"]);
         act.args(job.iter().flat_map(|job| ["--job", job]));
+        for (flag, setting) in &self.settings {
+            act.arg(flag).arg(setting);
+        }
         for (_, text, _) in workflows() {
             for line in text.lines().filter_map(|line| line.trim().strip_prefix("uses: ")) {
                 let pin = line.split(' ').next().expect("a pin");

@@ -7,7 +7,8 @@ use xtask::cli::Cli;
 use super::workflows;
 
 /// All that a job does beside one command of the tool.
-const SET_UP: [&str; 3] = [
+const SET_UP: [&str; 4] = [
+    "pipx install uv==0.13.8",
     "sha256sum --check --strict <<< \"$DIGESTS\"",
     "chmod +x target/programs/xtask",
     "chmod +x target/programs/xtask target/programs/entrypoint",
@@ -17,7 +18,8 @@ const SET_UP: [&str; 3] = [
 const TOOL: [&str; 2] = ["cargo xtask ", "target/programs/xtask "];
 
 /// What a variable in a line may hold: what forms send, left empty too.
-const VALUES: [(&str, &[&str]); 8] = [
+const VALUES: [(&str, &[&str]); 9] = [
+    ("NAMES", &["", "github-runner", "github-runner,base"]),
     ("VARIANTS", &["*", "aws,azure-web", "aws*"]),
     ("BUILD_DATE", &["", "2026-12-01"]),
     ("NO_CACHE", &["true", "false"]),

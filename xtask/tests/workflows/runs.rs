@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::act::Fork;
 use super::root;
+use super::support::github::{Github, REPOSITORY, TOKEN};
+use super::support::vendors::Vendors;
 
 #[test]
 fn a_release_by_hand_is_the_same_in_both_registries() {
@@ -49,4 +51,39 @@ fn continuous_integration_builds_what_changed() {
     let event = json!({ "pull_request": { "base": { "sha": base }, "number": 1 }, "number": 1 });
     let unchanged = fork.act("pull_request", &event, "ci.yml", Some("build")).succeeds();
     assert_eq!(unchanged.log.matches("no variant differs").count(), 2, "{}", unchanged.log);
+}
+
+/// Moves the runner by hand: what is newer comes from a double of GitHub, and the pull request goes to another one.
+#[test]
+#[ignore = "takes minutes: builds nothing, but smokes"]
+fn a_newer_runner_is_proposed() {
+    let (fork, vendors) = (Fork::new(false), Vendors::start());
+    vendors.publish_runner("2.338.0");
+    // A family of one variant, which knows where the vendors are, and leaves out what the double's programs would be.
+    let table = fork.read("variants.toml");
+    let (rest, last) = (table.find("[variants.azure]").expect("azure"), table.find("# Destinations.").expect("destinations"));
+    let destinations = last - (last - table[..last].rfind("# ---").expect("a line"));
+    fork.replace("variants.toml", &table[rest..destinations], "");
+    fork.replace("variants.toml", "without = [", "without = [\"github-runner\", \"vscode-cli\", ");
+    fork.replace("variants.toml", "# Destinations.", &format!("# Destinations.\n{}", vendors.mirrors_toml()));
+    fork.commit();
+    // Where GitHub's API is cannot be said to act.
+    let github = Github::with(&fork.repository());
+    let at = format!(
+        "Propose\n        env:\n          GITHUB_API_URL: http://{}\n          GITHUB_REPOSITORY: {REPOSITORY}",
+        github.front.address
+    );
+    fork.replace(".github/workflows/bump.yml", "Propose\n        env:", &at);
+    let app = [("--var", "BUMP_APP_CLIENT_ID=Iv1".to_owned()), ("--secret", "BUMP_APP_PRIVATE_KEY=a key".to_owned())];
+    let app = app.into_iter().chain([("--env", format!("ACT_APP_TOKEN={TOKEN}"))]);
+    let fork = app.fold(fork, |fork, (flag, setting)| fork.with(flag, &setting));
+
+    let ran = fork.dispatch("bump.yml", "propose", &json!({ "names": "github-runner" })).succeeds();
+    println!("{}", ran.log);
+    let pulls = github.pulls();
+    assert_eq!(pulls.len(), 1, "{}", ran.log);
+    assert!(pulls[0]["body"].as_str().is_some_and(|body| body.contains("2.337.0") && body.contains("2.338.0")), "{pulls:?}");
+    assert_eq!(github.git(&["diff", "--name-status", "main", "gantry/bump"]), "M\tvariants.lock\nM\tvariants.toml");
+    assert!(github.git(&["show", "gantry/bump:variants.toml"]).contains("version = \"2.338.0\""));
+    assert!(!ran.cargo.iter().any(|call| call.starts_with("bump:") || call.starts_with("propose:")), "{:?}", ran.cargo);
 }

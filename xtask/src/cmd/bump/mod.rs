@@ -51,7 +51,9 @@ async fn asked(session: &Session, args: &Bump) -> Result<(Report, Vec<Answer>), 
 async fn moved(session: &Session, args: &Bump, clients: &Clients) -> Result<(Report, Vec<Answer>), Failure> {
     let (source, family) = read_manifest(session)?;
     let lock = read_lock(session, &family)?;
-    let wishes = bump::wishes(&family, &args.names, args.to.as_deref())?;
+    // A form's empty field is handed on as it is: no name.
+    let names: Vec<String> = args.names.iter().filter(|name| !name.is_empty()).cloned().collect();
+    let wishes = bump::wishes(&family, &names, args.to.as_deref())?;
     let writes = !args.check && !args.dry_run;
     if writes && !args.allow_dirty {
         // Known before anybody is asked: these are written whatever moves.
@@ -61,7 +63,7 @@ async fn moved(session: &Session, args: &Bump, clients: &Clients) -> Result<(Rep
     let asked = ask::Asked {
         session,
         clients,
-        named: !args.names.is_empty(),
+        named: !names.is_empty(),
         family: &family,
         lock: &lock,
         today: &today,
