@@ -110,9 +110,24 @@ impl Document {
     }
 }
 
-/// Words of the command line, without what follows it on the line: a comment, another command.
+/// Words of the command line, without what follows it on the line: a comment, another command. (A crate for this that a build
+/// script uses, too, would have cargo compile half the tree once more for tests.)
 fn words(command: &str) -> Vec<String> {
-    let words = shlex::split(command).unwrap_or_else(|| panic!("quotes do not match: {command}"));
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in command.chars() {
+        match c {
+            '"' | '\'' if quote.is_none() => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            c if quote == Some(c) => quote = None,
+            '#' if quote.is_none() && word.is_none() => break,
+            ' ' if quote.is_none() => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    assert!(quote.is_none(), "quotes do not match: {command}");
+    words.extend(word);
     words.into_iter().take_while(|word| !matches!(word.as_str(), "|" | "&&" | ">" | ">>" | ";")).collect()
 }
 

@@ -270,10 +270,19 @@ pub(crate) fn seed() -> u64 {
     std::env::var("GANTRY_FAULTS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_120)
 }
 
+/// `GANTRY_FAULTS_PART=2/6`: the second of six parts that are all faults together, for a machine that is not free for an hour.
+fn part(all: Vec<(usize, Kind)>) -> Vec<(usize, Kind)> {
+    let Ok(text) = std::env::var("GANTRY_FAULTS_PART") else { return all };
+    let numbers =
+        text.split_once('/').and_then(|(part, parts)| Some((part.parse::<usize>().ok()?, parts.parse::<usize>().ok()?)));
+    let (part, parts) = numbers.filter(|(part, parts)| (1..=*parts).contains(part)).expect("GANTRY_FAULTS_PART is like 2/6");
+    all.into_iter().skip(part - 1).step_by(parts).collect()
+}
+
 #[test]
 fn one_fault_leaves_no_wrong_tag_and_needs_no_second_run() {
     let stage = Stage::new();
-    let all = stage.faults(seed(), 3);
+    let all = part(stage.faults(seed(), 3));
     sweep(&stage, Scene::Fresh, &all, "one fault per publish");
 }
 
@@ -285,7 +294,7 @@ fn one_fault_leaves_no_wrong_tag_where_a_release_is_copied_from_one_registry_to_
     assert!(trial.first && trial.wrong.is_empty() && trial.lies.is_empty(), "{trial:?}");
     stage.requests = trial.seen.len();
     stage.bodies = trial.seen.iter().filter(|request| request.bytes > 0).count();
-    let all = stage.faults(seed() + 7, 2);
+    let all = part(stage.faults(seed() + 7, 2));
     sweep(&stage, Scene::Adopt, &all, "one fault per publish that copies a release to the other registry");
 }
 
