@@ -5,8 +5,8 @@ use crate::event::{Event, Events};
 use crate::oci::Reference;
 use crate::registry::Credential;
 
-/// Pulls `reference` by its digest and gives it `tag`. The name that it was pulled by goes: ours is enough, and goes when it is
-/// superseded or cleaned.
+/// Pulls `reference` by its digest and gives it `tag`. The name that it was pulled by goes, unless it was there before: ours is
+/// enough, and goes when it is superseded or cleaned.
 ///
 /// # Errors
 /// [`EngineError::MissingImage`] where its registry does not have it, or does not answer the engine.
@@ -26,11 +26,13 @@ pub async fn pull(
         Some(Credential::Basic { username, password }) => Some((username.as_str(), password.expose())),
         _ => None,
     };
+    // What somebody has pulled is theirs, and keeps its name.
+    let was_there = engine.inspect(&name).await.is_ok_and(|found| found.is_some());
     engine.pull(&by_digest, login, &mut progress).await.map_err(|error| match error {
         // The registry does not answer the engine, or not as it should: the image is what is missing.
         EngineError::Refused { message, .. } => EngineError::MissingImage { reference: name.clone(), why: message },
         other => other,
     })?;
     engine.tag(&name, tag).await?;
-    engine.untag(&name).await
+    if was_there { Ok(()) } else { engine.untag(&name).await }
 }

@@ -15,7 +15,7 @@ use super::prepare::read_family;
 use crate::cli::{Format, Pin};
 use crate::failure::{Exit, Failure};
 use crate::oci::{Digest, Reference, Repository};
-use crate::pin::{self, Change, Found, Kind};
+use crate::pin::{self, Change, Found, Kind, Replaced};
 use crate::registry::{Access, Configured, Registry, RegistryError, Sources};
 use crate::retry::{Policy, SystemClock};
 
@@ -123,9 +123,12 @@ async fn pin_files(session: &Session, args: &Pin) -> Result<(), Failure> {
     let acts = !args.check && !args.dry_run;
     if acts {
         let changed = files.iter().zip(&edited).filter(|(file, text)| file.text != **text);
-        let changed: Vec<(PathBuf, String)> = changed.map(|(file, text)| (file.path.clone(), text.clone())).collect();
-        pin::write(&changed)
-            .map_err(|(path, error)| Failure::new(Exit::Missing, format!("cannot write `{}`", path.display())).source(error))?;
+        let changed =
+            changed.map(|(file, text)| Replaced { path: file.path.clone(), before: file.text.clone(), after: text.clone() });
+        pin::write(&changed.collect::<Vec<_>>()).map_err(|(path, error)| {
+            let failure = Failure::new(Exit::Missing, format!("cannot write `{}`", path.display())).source(error);
+            failure.hint("mend that, and run the same command again: what is pinned already stays so")
+        })?;
     }
 
     let steps: Vec<Vec<Step>> = steps.into_iter().map(|steps| steps.into_iter().map(|(_, step)| step).collect()).collect();

@@ -92,7 +92,13 @@ async fn ready(args: &Propose) -> Result<Ready, Failure> {
     if title.is_empty() || title.chars().any(char::is_control) {
         wrong.push("`--title` is one line with something in it".to_owned());
     }
-    let body = body(&args.body_file).map_err(|why| wrong.push(why)).unwrap_or_default();
+    // What lies in the folder of another machine is read as the files are: no link of it leads to something of ours.
+    let theirs = args.from.as_ref().and_then(|from| Some((from, args.body_file.strip_prefix(from).ok()?)));
+    let body = match theirs {
+        Some((from, name)) => proposal::text(from, name).map(fitted),
+        None => body(&args.body_file),
+    };
+    let body = body.map_err(|why| wrong.push(why)).unwrap_or_default();
     let top = proposal::top(Path::new(".")).await?;
     let head = proposal::head(&top).await?;
     let (files, problems) = match &args.from {
@@ -118,16 +124,21 @@ async fn ready(args: &Propose) -> Result<Ready, Failure> {
 /// The most that GitHub takes, in characters.
 const LONGEST_BODY: usize = 65_536;
 
-/// A pull request's text: what is too long is cut at a line's end, and says so.
+/// A pull request's text, or a release's.
 pub(super) fn body(file: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("`{}` cannot be read: {error}", file.display()))?;
+    Ok(fitted(text))
+}
+
+/// What is too long is cut at a line's end, and says so.
+fn fitted(text: String) -> String {
     let text = text.replace("\r\n", "\n").trim_end().to_owned();
     if text.chars().count() <= LONGEST_BODY {
-        return Ok(text);
+        return text;
     }
     let kept: String = text.chars().take(LONGEST_BODY - 100).collect();
     let kept = kept.rsplit_once('\n').map_or(kept.as_str(), |(lines, _)| lines);
-    Ok(format!("{kept}\n\n… (longer than GitHub takes)"))
+    format!("{kept}\n\n… (longer than GitHub takes)")
 }
 
 fn is_repository(text: &str) -> bool {

@@ -26,7 +26,7 @@ const MENDS: [&[&str]; 2] =
 
 pub(super) async fn run(session: &Session, args: &Test) -> Result<(), Failure> {
     setup::ensure(session, "offline", args.yes, true).await?;
-    // From what is quick to what takes an engine; the first failure ends it.
+    // What is quick comes first, and its first failure ends it; of the test programs all are run.
     if args.filter.is_none() && !args.no_lint {
         for step in LINTS {
             cargo(session, step).await?;

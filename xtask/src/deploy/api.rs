@@ -53,11 +53,6 @@ pub struct Ecs {
 }
 
 #[derive(Deserialize)]
-struct Failed {
-    arn: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct Clusters {
     #[serde(default)]
     clusters: Vec<Cluster>,
@@ -67,8 +62,6 @@ struct Clusters {
 struct Services {
     #[serde(default)]
     services: Vec<Service>,
-    #[serde(default)]
-    failures: Vec<Failed>,
 }
 
 #[derive(Deserialize)]
@@ -128,12 +121,13 @@ impl Ecs {
         for names in names.chunks(AT_ONCE) {
             let asked = json!({ "cluster": cluster, "services": names });
             let answer: Services = self.ask("DescribeServices", &asked).await?;
-            let last = |arn: &str| arn.rsplit('/').next().unwrap_or(arn).to_owned();
-            missing.extend(answer.failures.iter().filter_map(|failed| Some(last(failed.arn.as_deref()?))));
-            let place = |service: &Service| names.iter().position(|name| last(name) == service.service_name);
-            let mut services = answer.services;
-            services.sort_by_key(place);
-            found.extend(services);
+            // A name, or the end of an ARN.
+            for name in names.iter().map(|name| name.rsplit('/').next().unwrap_or(name)) {
+                match answer.services.iter().find(|service| service.service_name == name) {
+                    Some(service) => found.push(service.clone()),
+                    None => missing.push(name.to_owned()),
+                }
+            }
         }
         Ok((found, missing))
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use super::model::{Deployment, Message, Service};
 
 /// How far a deployment is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
     /// Tasks that should run.
     pub desired: u64,

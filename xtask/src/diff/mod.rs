@@ -10,6 +10,7 @@ mod model;
 mod packages;
 #[cfg(test)]
 mod properties;
+mod setting;
 mod sizes;
 #[cfg(test)]
 mod tests;
@@ -20,8 +21,9 @@ use crate::contents::Contents;
 pub use layers::instructions;
 pub use model::{
     Aspect, Bulk, Change, Difference, FileChange, FileCount, Files, Folder, Growth, Installed, LayerLine, Layers, PackageChange,
-    PackageCount, Setting, SettingKind, Side, Size, Sizes,
+    PackageCount, Side, Size, Sizes,
 };
+pub use setting::{Setting, SettingKind};
 
 /// Compares two images.
 pub fn compare(before: &Contents, after: &Contents) -> Difference {

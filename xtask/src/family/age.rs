@@ -8,7 +8,8 @@
 
 use std::fmt;
 
-use super::model::{BuildDate, Family, Lock, LockedArtifact};
+use super::date::BuildDate;
+use super::model::{Family, Lock, LockedArtifact};
 use super::name::Name;
 use crate::oci::Platform;
 

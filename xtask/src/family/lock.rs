@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::date::BuildDate;
 use super::grammar;
-use super::model::{Base, BuildDate, Family, Lock, LockedArtifact};
+use super::model::{Base, Family, Lock, LockedArtifact};
 use super::name::Name;
 use super::problem::{Problem, SourceText};
 use super::read::{SCHEMA, other_schema};

@@ -1,6 +1,7 @@
 //! The family: what `variants.toml` and `variants.lock` say, checked. No IO: texts in, values and problems out.
 
 pub mod age;
+mod date;
 mod grammar;
 mod lock;
 mod model;
@@ -17,6 +18,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
+pub use date::{BuildDate, InvalidDate};
 pub use lock::read_lock;
 pub use model::*;
 pub use name::{InvalidName, Name};

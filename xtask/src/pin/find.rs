@@ -65,13 +65,17 @@ type What = Result<Reference, &'static str>;
 fn reference(text: &str, kind: Kind, repository: usize, start: usize, name_end: usize) -> Option<(usize, What)> {
     let before = text.get(..start)?;
     let after = text.get(name_end..)?;
-    if !begins(before) || goes_on(after) {
-        return None;
-    }
-    // Compose: `${IMAGE:-ghcr.io/…}`. In HCL what stands between braces is code with strings of its own.
+    // Compose: `${IMAGE:-ghcr.io/…}`; devcontainer.json: `${localEnv:IMAGE:ghcr.io/…}`. In HCL what stands between braces is code
+    // with strings of its own.
     let on_line = before.rsplit('\n').next().unwrap_or(before);
     let in_braces =
-        kind == Kind::Yaml && on_line.rfind("${").is_some_and(|open| !on_line.get(open..).unwrap_or_default().contains('}'));
+        kind != Kind::Hcl && on_line.rfind("${").is_some_and(|open| !on_line.get(open..).unwrap_or_default().contains('}'));
+    let is_fallback = in_braces && before.ends_with(['-', ':']);
+    if !(is_fallback || begins(before)) || goes_on(after) {
+        return None;
+    }
+    // `${PROXY}ghcr.io/…`
+    let in_variables = in_braces || before.ends_with('}');
     let mut end = name_end;
     let mut rest = after;
     let mut tag = None;
@@ -82,6 +86,9 @@ fn reference(text: &str, kind: Kind, repository: usize, start: usize, name_end: 
         if is_variable(follows) {
             return Some((name_end + 1 + length + variable(follows), Err(VARIABLE)));
         }
+        // The full stop of a sentence is no part of a tag.
+        let word = word.trim_end_matches('.');
+        let (length, follows) = (word.len(), text.get(word.len()..)?);
         // `repository:` and nothing is a key of YAML, or the end of a sentence.
         if !word.is_empty() {
             if !is_tag(word) {
@@ -105,7 +112,7 @@ fn reference(text: &str, kind: Kind, repository: usize, start: usize, name_end: 
             None => return Some((end, Err(NO_DIGEST))),
         }
     }
-    if in_braces {
+    if in_variables {
         return Some((end, Err(VARIABLE)));
     }
     Some((end, tag.map(|tag| Reference { repository, tag, digest }).ok_or(NO_TAG)))
@@ -113,7 +120,7 @@ fn reference(text: &str, kind: Kind, repository: usize, start: usize, name_end: 
 
 /// Whether a reference can begin here: not in the middle of a name or an address (`https://ghcr.io/…` is a page).
 fn begins(before: &str) -> bool {
-    if before.ends_with("docker://") || before.ends_with(":-") || before.ends_with("${") {
+    if ["docker://", "docker-image://", ":-"].iter().any(|end| before.ends_with(end)) {
         return true;
     }
     !before.ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | '@' | ':'))
@@ -201,6 +208,18 @@ mod tests {
             (Kind::Yaml, "image: ghcr.io/team/image:${TAG:-aws}".to_owned(), "ghcr.io/team/image:${TAG:-aws}", VARIABLE),
             (Kind::Yaml, "image: ghcr.io/team/image:aws-$TAG x".to_owned(), "ghcr.io/team/image:aws-$TAG", VARIABLE),
             (Kind::Yaml, "image: ${IMAGE:-ghcr.io/team/image:aws}".to_owned(), "ghcr.io/team/image:aws", VARIABLE),
+            (Kind::Yaml, "image: ${IMAGE-ghcr.io/team/image:aws}".to_owned(), "ghcr.io/team/image:aws", VARIABLE),
+            (Kind::Yaml, "image: ${PROXY:-}ghcr.io/team/image:aws".to_owned(), "ghcr.io/team/image:aws", VARIABLE),
+            (Kind::Hcl, "image = \"${var.proxy}ghcr.io/team/image:aws\"".to_owned(), "ghcr.io/team/image:aws", VARIABLE),
+            (
+                Kind::Json,
+                "\"image\": \"${localEnv:IMAGE:ghcr.io/team/image:aws}\"".to_owned(),
+                "ghcr.io/team/image:aws",
+                VARIABLE,
+            ),
+            (Kind::Yaml, "base: docker-image://ghcr.io/team/image:aws".to_owned(), "ghcr.io/team/image:aws", "aws"),
+            (Kind::Yaml, "image: ghcr.io/team/image:aws.$DAY".to_owned(), "ghcr.io/team/image:aws.$DAY", VARIABLE),
+            (Kind::Hcl, "description = \"as ghcr.io/team/image:aws.\"".to_owned(), "ghcr.io/team/image:aws", "aws"),
             (Kind::Yaml, "image: \"${REGISTRY}/team/image:aws\"".to_owned(), "${REGISTRY}/team/image:aws", VARIABLE),
             (
                 Kind::Yaml,
@@ -223,6 +242,10 @@ mod tests {
     fn what_is_something_else() {
         for text in [
             "image: ghcr.io/team/image-extra:aws",
+            "image: ghcr.io/team/image_tools:aws",
+            "image: ghcr.io/team/image2:aws",
+            "image: xghcr.io/team/image:aws",
+            "image: ${IMAGE:-mirror.example/ghcr.io/team/image:aws}",
             "image: ghcr.io/team/image/cache:aws",
             "image: ghcr.io/team/image.old:aws",
             "image: notghcr.io/team/image:aws",

@@ -10,4 +10,4 @@ mod write;
 pub use comments::Kind;
 pub use edit::{Change, diff, edited};
 pub use find::{Found, Reference, find};
-pub use write::write;
+pub use write::{Replaced, write};

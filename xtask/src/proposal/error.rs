@@ -77,6 +77,14 @@ pub enum GithubError {
         /// Which.
         branch: String,
     },
+    /// There is no such tag.
+    #[error("`{repository}` has no tag `{tag}`, or the token does not see it")]
+    NoTag {
+        /// Whose.
+        repository: String,
+        /// Which.
+        tag: String,
+    },
     /// The work tree is of another branch.
     #[error("the commit that is checked out ({}) is not of the branch `{base}`", short(.head))]
     NotOfBase {
@@ -114,7 +122,11 @@ impl GithubError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Address { .. } | Self::NoBranch { .. } => Exit::Usage,
-            Self::Unreachable { .. } | Self::Token { .. } | Self::Forbidden { .. } | Self::RateLimited { .. } => Exit::Missing,
+            Self::Unreachable { .. }
+            | Self::Token { .. }
+            | Self::Forbidden { .. }
+            | Self::RateLimited { .. }
+            | Self::NoTag { .. } => Exit::Missing,
             Self::Moved { .. } => Exit::Usage,
             Self::Invalid { .. } | Self::NotOfBase { .. } | Self::BaseMoved { .. } | Self::BranchMoved { .. } => Exit::Refused,
             Self::Odd { .. } => Exit::Unexpected,
@@ -141,6 +153,9 @@ impl GithubError {
             Self::RateLimited { .. } => "run the same command again then".to_owned(),
             Self::Moved { .. } => "name it as it is called now: --repository OWNER/NAME".to_owned(),
             Self::NoBranch { .. } => "name the one to merge into: --base BRANCH".to_owned(),
+            Self::NoTag { tag, .. } => {
+                format!("git push origin {tag}; the token needs `contents: write` on this repository (classic: `repo`)")
+            }
             Self::NotOfBase { base, .. } => {
                 format!("git switch {base}; or name the branch that this work tree is of: --base BRANCH")
             }

@@ -125,15 +125,16 @@ impl Github {
         Ok(found)
     }
 
-    /// The open pull request from a branch of this repository.
+    /// The open pull request from a branch of this repository: the one into `base`, else one that is to go there from now on.
     ///
     /// # Errors
     /// GitHub does not tell.
-    pub async fn pull_request(&self, branch: &str) -> Result<Option<Found>, GithubError> {
+    pub async fn pull_request(&self, branch: &str, base: &str) -> Result<Option<Found>, GithubError> {
         let head = format!("{}:{branch}", self.owner());
         let path = Path::of("pulls").query("state", "open").query("head", &head);
         let found: Vec<Pull> = self.had(&path, "list pull requests").await?;
-        Ok(found.into_iter().next().map(|pull| Found {
+        let (into, elsewhere): (Vec<Pull>, Vec<Pull>) = found.into_iter().partition(|pull| pull.base.name == base);
+        Ok(into.into_iter().chain(elsewhere).next().map(|pull| Found {
             number: pull.number,
             url: pull.html_url,
             title: pull.title,
@@ -216,7 +217,7 @@ impl Github {
         match self.made::<Pull>(Method::POST, &Path::of("pulls"), &new, "open a pull request").await {
             Ok(pull) => Ok((pull.number, pull.html_url)),
             Err(GithubError::Invalid { message, status, what }) if message.contains("already exists") => {
-                match self.pull_request(branch).await? {
+                match self.pull_request(branch, base).await? {
                     Some(found) => Ok((found.number, found.url)),
                     None => Err(GithubError::Invalid { what, status, message }),
                 }

@@ -41,6 +41,21 @@ pub async fn handed(top: &Path, from: &Path, named: &[PathBuf]) -> Result<(Vec<F
     Ok((files, problems))
 }
 
+/// The text of the file `name` at `from`.
+///
+/// # Errors
+/// In words: it is no file below it, or not text.
+pub fn text(from: &Path, name: &Path) -> Result<String, String> {
+    let mut found = BTreeMap::new();
+    let whole = from.join(name);
+    gather(from, name, &mut found).map_err(|why| format!("`{}` {why}", whole.display()))?;
+    if whole.is_dir() {
+        return Err(format!("`{}` is a folder", whole.display()));
+    }
+    let bytes = found.into_values().next().unwrap_or_default();
+    String::from_utf8(bytes).map_err(|_| format!("`{}` is not text (UTF-8)", whole.display()))
+}
+
 /// Adds what `name` is in `from`: a file, or all files below a folder.
 fn gather(from: &Path, name: &Path, found: &mut BTreeMap<String, Vec<u8>>) -> Result<(), String> {
     let parts: Option<Vec<&str>> = name
@@ -53,7 +68,13 @@ fn gather(from: &Path, name: &Path, found: &mut BTreeMap<String, Vec<u8>>) -> Re
     let path = parts.filter(|parts| !parts.is_empty()).ok_or("is no name of a file in a repository")?.join("/");
     let whole = from.join(&path);
     let failed = |error: std::io::Error| format!("cannot be read in `{}`: {error}", from.display());
-    // A link is not followed, here and below.
+    // A link is not followed: not here, not below, and not on the way.
+    for (at, _) in path.match_indices('/') {
+        let above = path.get(..at).unwrap_or_default();
+        if !from.join(above).symlink_metadata().map_err(failed)?.is_dir() {
+            return Err(format!("is not there: `{above}` is no folder in `{}`", from.display()));
+        }
+    }
     let kind = whole.symlink_metadata().map_err(failed)?;
     if kind.is_file() {
         found.insert(path, std::fs::read(&whole).map_err(failed)?);
@@ -85,6 +106,12 @@ mod tests {
             std::fs::write(at(file), file).expect("written");
         }
         std::os::unix::fs::symlink("/etc/passwd", at("link")).expect("a link");
+        std::os::unix::fs::symlink("/etc", at("etc")).expect("a link");
+        assert_eq!(text(folder.path(), Path::new("variants.toml")).as_deref(), Ok("variants.toml"));
+        for name in ["link", "etc/passwd", "images/web"] {
+            let told = text(folder.path(), Path::new(name)).expect_err(name);
+            assert!(!told.contains("root:") && told.starts_with('`'), "{told}");
+        }
         let mut found = BTreeMap::new();
         assert_eq!(gather(folder.path(), Path::new("variants.toml"), &mut found), Ok(()));
         for (name, why) in [
@@ -93,7 +120,9 @@ mod tests {
             ("/etc/passwd", "is no name of a file in a repository"),
             (".", "is no name of a file in a repository"),
             ("link", "is neither a file nor a folder"),
+            ("etc/passwd", "`etc` is no folder"),
             ("gone", "cannot be read"),
+            ("gone/too", "cannot be read"),
         ] {
             let told = gather(folder.path(), Path::new(name), &mut found).expect_err(name);
             assert!(told.contains(why), "{name}: {told}");

@@ -15,7 +15,7 @@ mod worktree;
 pub use decide::{Branch, Difference, Entry, File, compare, is_ours, marked};
 pub use error::GithubError;
 pub use github::{Github, Release};
-pub use handed::handed;
+pub use handed::{handed, text};
 pub use model::{Act, Changed, Commit, Proposal, PullRequest, Wanted};
 pub use worktree::{files, head, top};
 
@@ -44,7 +44,7 @@ pub async fn plan(github: &Github, wanted: &Wanted, files: &[File]) -> Result<Pr
         Some(branch) if is_ours(branch) || github.is_contained(&base.sha, &branch.sha).await? => Standing::Ours,
         Some(branch) => Standing::Foreign { commit: branch.sha.clone() },
     };
-    let pull_request = github.pull_request(&wanted.branch).await?;
+    let pull_request = github.pull_request(&wanted.branch, &wanted.base).await?;
     Ok(Proposal { base, changed: difference.changed, branch, standing, pull_request })
 }
 

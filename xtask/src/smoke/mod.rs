@@ -4,7 +4,7 @@
 //!   `question`: what is asked inside of it; `judge`: from what was seen to verdicts. All pure.
 //! - `room`: a network and names of this run's own, and their end; `enter`: ssh and a browser's requests, as somebody outside
 //!   makes them; `run` and `inside`: the
-//!   containers; `updates`: what Debian has newer.
+//!   containers; `script`: what they run in them; `updates`: what Debian has newer.
 //! - `record`: what was tried, by config digest. `table` and `junit`: a report as text.
 
 mod checks;
@@ -18,6 +18,7 @@ mod record;
 mod report;
 mod room;
 mod run;
+mod script;
 mod start;
 mod table;
 mod updates;

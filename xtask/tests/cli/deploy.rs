@@ -94,7 +94,10 @@ fn what_is_not_there_is_told_at_once() {
         "no service `two`",
         "aws ecs list-services --cluster workspaces",
     ]);
-    deploy(&moto.endpoint, &["--service", "ansible"]).ends(0).says(&["is to run no task"]);
+    let twice = ["--service", "ansible", "--service", "ansible", "--format", "json"];
+    let done = deploy(&moto.endpoint, &twice).ends(0);
+    assert_eq!(done.json()["services"].as_array().map(Vec::len), Some(1));
+    done.says(&["is to run no task"]);
 
     let places = tempfile::tempdir().expect("a folder");
     let mut elsewhere = deploying(&places, &moto.endpoint, &["--service", "ansible", "--region", "eu-west-1"]);
@@ -119,6 +122,8 @@ fn a_deployment_is_followed_to_its_end() {
     let news = ["(service ansible) has started 1 tasks: (task 4f1c).", "(service ansible) is old news."];
     let last = ["(service ansible) has reached a steady state.", news[0], news[1]];
     let ecs = Ecs::going_through(vec![
+        // ECS is consistent after a while only: the service as it was before.
+        state(&[deployment(OLD, "PRIMARY", "COMPLETED", 1, "")], &news[1..]),
         state(&[new("IN_PROGRESS", 0), old(1)], &news[1..]),
         state(&[new("IN_PROGRESS", 1), old(1)], &news),
         state(&[new("COMPLETED", 1)], &last),

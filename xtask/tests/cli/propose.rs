@@ -252,12 +252,15 @@ fn files_that_another_machine_made_are_taken_as_text_alone() {
         std::fs::create_dir_all(file.parent().expect("a folder")).expect("folders");
         std::fs::write(file, text).expect("written");
     }
-    let propose = |files: &[&str]| {
+    std::os::unix::fs::symlink(desk.folder.path().join("body.md"), desk.folder.path().join("bumped/body.md")).expect("a link");
+    let propose_with = |body: &str, files: &[&str]| {
         let mut command = command(&desk.root(), &desk.folder.path().join("places"));
-        command.args(["propose", "--branch", "gantry/bump", "--title", "Move pins", "--body-file", "../body.md"]);
+        command.args(["propose", "--branch", "gantry/bump", "--title", "Move pins", "--body-file", body]);
         command.args(["--from", "../bumped"]).args(files).envs(desk.github.environment());
         ran(command)
     };
+    let propose = |files: &[&str]| propose_with("../body.md", files);
+    propose_with("../bumped/body.md", &["variants.toml"]).ends(2).says(&["`../bumped/body.md` is neither a file nor a folder"]);
     propose(&["variants.toml", "../body.md", "gone.txt"]).ends(2).says(&["`../body.md` is no name", "`gone.txt` cannot be read"]);
     propose(&["variants.toml", "images"]).ends(0);
     // What differs, from there and not from the work tree; nothing is removed.
@@ -274,7 +277,7 @@ fn a_release_is_made_once_for_a_tag_that_is_there() {
         command.args(["announce", tag, "--notes", "../body.md"]).args(more).envs(desk.github.environment());
         ran(command)
     };
-    announce("v1", &[]).ends(3).says(&["read the tag `v1`"]);
+    announce("v1", &[]).ends(3).says(&["has no tag `v1`", "git push origin v1"]);
     desk.github.git(&["tag", "v1", "main"]);
     let shown = announce("v1", &["--dry-run"]).ends(0);
     assert!(shown.stdout.contains("| old | new |"), "{}", shown.stdout);

@@ -110,7 +110,7 @@ struct About {
     source: String,
     licenses: Option<String>,
     platforms: Vec<Platform>,
-    build_date: super::model::BuildDate,
+    build_date: super::date::BuildDate,
     ca_bundle: Option<String>,
     compression: Compression,
 }

@@ -43,13 +43,26 @@ fn content_end(line: &str, quote: &mut Option<u8>) -> usize {
             (Some(b'\''), b'\'') if bytes.get(at + 1) == Some(&b'\'') => at += 1,
             (Some(open), byte) if open == byte => *quote = None,
             (None, b'#') if matches!(before, b' ' | b'\t') => return at,
-            // Within a plain scalar a quote is a letter like others.
-            (None, b'"' | b'\'') if matches!(before, b' ' | b'\t' | b'[' | b'{' | b',') => *quote = Some(byte),
+            (None, b'"' | b'\'') if begins_value(line.get(..at).unwrap_or_default()) => *quote = Some(byte),
             _ => {}
         }
         at += 1;
     }
     line.len()
+}
+
+/// Whether a value can begin after this much of a line. Within a plain scalar (`rock 'n' roll`) a quote is a letter like others.
+fn begins_value(before: &str) -> bool {
+    let spaced = before.ends_with([' ', '\t']);
+    let before = before.trim_end_matches([' ', '\t']);
+    let last = before.rsplit([' ', '\t']).next().unwrap_or_default();
+    match before.bytes().next_back() {
+        None => true,
+        // In JSON the colon needs no space after it.
+        Some(b'[' | b'{' | b',') => true,
+        Some(b':') => spaced || before.ends_with("\":"),
+        Some(_) => spaced && (matches!(last, "-" | "?" | "---") || last.starts_with(['!', '&'])),
+    }
 }
 
 /// Whether the line ends in `|` or `>` where a value begins: after a key, a dash, a tag or an anchor.

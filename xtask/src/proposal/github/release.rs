@@ -22,7 +22,8 @@ impl Github {
     pub async fn release(&self, tag: &str) -> Result<Option<Release>, GithubError> {
         // GitHub would make the tag, at whatever the default branch is by then.
         let what = format!("read the tag `{tag}`");
-        self.get::<Value>(&Path::of("git/ref/tags").parts(tag), &what).await?.ok_or_else(|| self.unseen(&what))?;
+        let found = self.get::<Value>(&Path::of("git/ref/tags").parts(tag), &what).await?;
+        found.ok_or_else(|| GithubError::NoTag { repository: self.repository().to_owned(), tag: tag.to_owned() })?;
         self.get(&Path::of("releases/tags").parts(tag), "read its release").await
     }
 

@@ -1,10 +1,13 @@
 //! `cargo xtask deploy ecs`: services of Amazon ECS start their tasks anew, and we wait until they are steady.
 
-use std::collections::HashSet;
+mod failures;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use self::failures::{failed, late, together};
 use super::Session;
 use super::destinations::targets;
 use super::prepare::read_family;
@@ -19,8 +22,8 @@ use crate::oci::{Reference, Repository};
 /// ECS changes slowly, and limits how often it is asked.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// So many of a service's last words are told with a failure.
-const LAST_WORDS: usize = 5;
+/// So long what ECS answers may be from before the deployment: it is consistent after a while only.
+const STALE: Duration = Duration::from_secs(30);
 
 pub(super) async fn ecs(session: &Session, args: &DeployEcs) -> Result<(), Failure> {
     let family = read_family(session)?;
@@ -47,8 +50,10 @@ pub(super) async fn ecs(session: &Session, args: &DeployEcs) -> Result<(), Failu
         None => {
             let names = quoted(deployments.iter().map(|it| it.plan.service.service_name.as_str()));
             let failure = Failure::new(Exit::Interrupted, format!("interrupted; the deployment of {names} goes on without us"));
+            let profile = args.profile.as_ref().map(|profile| format!(" --profile {profile}")).unwrap_or_default();
             return Err(failure.hint(format!(
-                "aws ecs wait services-stable --cluster {} --services {}",
+                "aws ecs wait services-stable --region {}{profile} --cluster {} --services {}",
+                ecs.region(),
                 args.cluster,
                 args.services.join(" ")
             )));
@@ -79,17 +84,28 @@ struct Begun {
     seen: HashSet<String>,
 }
 
+impl Begun {
+    /// What ECS answers where it does not know of this deployment yet: the service as it was before.
+    fn is_unknown(&self, service: &Service) -> bool {
+        let listed = |id: &str| service.deployments.iter().any(|deployment| deployment.id == id);
+        let primary = |service: &Service| service.primary().map(|primary| primary.id.clone());
+        !listed(&self.id) && primary(service).is_some() && primary(service) == primary(&self.plan.service)
+    }
+}
+
 /// Checks everything that can be checked, all at once.
 async fn prepared(args: &DeployEcs, family: &Family) -> Result<(Ecs, Vec<Plan>), Failure> {
     let repositories: Vec<Repository> = targets(family, &[])?.into_iter().map(|target| target.repository).collect();
     if let Some(image) = &args.image {
         image.parse::<Reference>().map_err(|error| Failure::new(Exit::Usage, format!("--image: {error}")))?;
     }
+    let mut known = BTreeSet::new();
+    let names: Vec<String> = args.services.iter().filter(|name| known.insert(name.as_str())).cloned().collect();
     let identity = Identity { region: region(args), profile: args.profile.clone(), endpoint: variable("AWS_ENDPOINT_URL_ECS") };
     let ecs = Ecs::connect(identity).await?;
     let mut problems = Vec::new();
     let mut hints = Vec::new();
-    let (cluster, services) = tokio::join!(ecs.cluster(&args.cluster), ecs.services(&args.cluster, &args.services));
+    let (cluster, services) = tokio::join!(ecs.cluster(&args.cluster), ecs.services(&args.cluster, &names));
     match cluster {
         Ok(Some(cluster)) if cluster.status == "ACTIVE" => {}
         Ok(Some(cluster)) => problems.push(format!("the cluster `{}` is {}", args.cluster, cluster.status.to_lowercase())),
@@ -185,17 +201,26 @@ fn warnings(plan: &Plan, args: &DeployEcs) -> Vec<String> {
 
 /// Registers what has to be registered, then deploys.
 async fn begin(ecs: &Ecs, args: &DeployEcs, plans: Vec<Plan>) -> Result<Vec<Begun>, Failure> {
-    let mut definitions = Vec::new();
+    // Services may share a task definition, which gets one revision.
+    let mut registered: BTreeMap<String, String> = BTreeMap::new();
     for plan in &plans {
-        definitions.push(match &plan.revision {
-            Some(revision) => Some(ecs.register(revision).await?),
-            None => None,
-        });
+        if let Some(revision) = plan.revision.as_ref().filter(|_| !registered.contains_key(&plan.service.task_definition)) {
+            let definition = ecs.register(revision).await.map_err(|error| {
+                let mut failure = Failure::from(error);
+                if !registered.is_empty() {
+                    let names = quoted(registered.values().map(|arn| short(arn)));
+                    failure.message += &format!(" ({names} is registered; nothing was deployed)");
+                }
+                failure
+            })?;
+            registered.insert(plan.service.task_definition.clone(), definition);
+        }
     }
     let mut begun: Vec<Begun> = Vec::new();
-    for (plan, definition) in plans.into_iter().zip(definitions) {
+    for plan in plans {
         let name = plan.service.service_name.clone();
-        let updated = ecs.deploy(&args.cluster, &name, definition.as_deref()).await.map_err(|error| {
+        let definition = registered.get(&plan.service.task_definition).map(String::as_str);
+        let updated = ecs.deploy(&args.cluster, &name, definition).await.map_err(|error| {
             let mut failure = Failure::from(error);
             if !begun.is_empty() {
                 let names = quoted(begun.iter().map(|it| it.plan.service.service_name.as_str()));
@@ -229,7 +254,7 @@ async fn wait(ecs: &Ecs, args: &DeployEcs, begun: &[Begun], events: &Events) -> 
             failure.message += &format!(" (the deployment of {} goes on)", quoted(names.iter().map(String::as_str)));
             failure
         })?;
-        let mut going = Vec::new();
+        let (mut going, mut failures) = (Vec::new(), Vec::new());
         for (it, mut seen) in open {
             let name = &it.plan.service.service_name;
             let finished = |outcome, detail: String| {
@@ -238,8 +263,14 @@ async fn wait(ecs: &Ecs, args: &DeployEcs, begun: &[Begun], events: &Events) -> 
             };
             let Some(service) = services.iter().find(|service| service.service_name == *name) else {
                 finished(Outcome::Failed, "it is gone".to_owned());
-                return Err(Failure::new(Exit::Deploy, format!("the service `{name}` is gone")).detail(missing.join("\n")));
+                failures.push(Failure::new(Exit::Deploy, format!("the service `{name}` is gone")).detail(missing.join("\n")));
+                continue;
             };
+            if it.is_unknown(service) && start.elapsed() < STALE {
+                let begins = Progress { desired: service.desired_count, old: service.running_count, ..Progress::default() };
+                going.push((it, seen, begins));
+                continue;
+            }
             for event in news(service, &mut seen) {
                 events.emit(Event::Note { text: event.message.clone() });
             }
@@ -256,9 +287,12 @@ async fn wait(ecs: &Ecs, args: &DeployEcs, begun: &[Begun], events: &Events) -> 
                 verdict => {
                     let failure = failed(it, service, verdict);
                     finished(Outcome::Failed, failure.message.clone());
-                    return Err(failure);
+                    failures.push(failure);
                 }
             }
+        }
+        if let Some(failure) = together(failures, &going) {
+            return Err(failure);
         }
         if going.is_empty() {
             return Ok(ended);
@@ -270,44 +304,6 @@ async fn wait(ecs: &Ecs, args: &DeployEcs, begun: &[Begun], events: &Events) -> 
         tokio::time::sleep(pause.min(deadline.saturating_sub(start.elapsed()))).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-/// A deployment that came to nothing.
-fn failed(it: &Begun, service: &Service, verdict: Verdict) -> Failure {
-    let name = &it.plan.service.service_name;
-    let (message, hint) = match verdict {
-        Verdict::Failed { why, rolled_back: true } => (
-            format!("the deployment of `{name}` failed, and ECS rolls it back: {why}"),
-            "what ran before keeps running; `aws ecs describe-tasks` of a stopped task says why it stopped",
-        ),
-        Verdict::Failed { why, .. } => (
-            format!("the deployment of `{name}` failed: {why}"),
-            "nothing is rolled back: `aws ecs describe-tasks` of a stopped task says why it stopped",
-        ),
-        Verdict::Superseded { by } => (
-            format!("the deployment of `{name}` was replaced by another one, {by}"),
-            "somebody else deploys this service: only one at a time can wait for it",
-        ),
-        Verdict::Gone { status } => (format!("the service `{name}` is {}", status.to_lowercase()), "somebody deletes it"),
-        Verdict::Going(_) | Verdict::Steady(_) => (format!("the deployment of `{name}` failed"), ""),
-    };
-    let failure = Failure::new(Exit::Deploy, message).detail(last_words(service));
-    if hint.is_empty() { failure } else { failure.hint(hint) }
-}
-
-fn late(args: &DeployEcs, going: &[(&Begun, HashSet<String>, Progress)], services: &[Service]) -> Failure {
-    let told = going.iter().map(|(it, _, progress)| format!("`{}`: {progress}", it.plan.service.service_name));
-    let told = told.collect::<Vec<_>>().join("; ");
-    let words = services.iter().map(last_words).filter(|words| !words.is_empty()).collect::<Vec<_>>().join("\n");
-    Failure::new(Exit::Deploy, format!("not steady within {} s, and it goes on: {told}", args.timeout))
-        .detail(words)
-        .hint("a longer `--timeout`; the last events say what it waits for")
-}
-
-/// The last events of a service, the oldest first.
-fn last_words(service: &Service) -> String {
-    let last: Vec<&str> = service.events.iter().take(LAST_WORDS).map(|event| event.message.as_str()).collect();
-    last.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
 /// `arn:aws:ecs:us-west-2:123456789012:task-definition/ansible:7` → `ansible:7`

@@ -1,18 +1,17 @@
 //! `cargo xtask smoke`: runs built images and checks what they promise.
 
+mod candidates;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::contents::Library;
+use self::candidates::{candidates, subjects};
 use super::prepare::{Locking, Prepared};
-use super::subject::{Finder, Place};
 use super::{Session, edge, engine};
-use crate::build::Inventory;
 use crate::cli;
 use crate::engine::Engine;
 use crate::event::{Event, Events};
@@ -20,13 +19,8 @@ use crate::failure::{Exit, Failure};
 use crate::family::Name;
 use crate::host::places::Places;
 use crate::oci::Digest;
-use crate::plan::{self, Plan, VariantPlan};
-use crate::smoke::judge::PublishedSize;
-use crate::smoke::{self, Choice, Outcome, Promise, Record, Report, Room, Subject, Tried};
-use crate::store::Want;
-
-/// How long a destination may take to tell what is published.
-const LOOK_UP: Duration = Duration::from_secs(8);
+use crate::plan::Plan;
+use crate::smoke::{self, Choice, Outcome, Promise, Record, Report, Room, Tried};
 
 pub(super) async fn run(session: &Session, args: &cli::Smoke) -> Result<(), Failure> {
     let prepared = Prepared::gather(session, &args.inputs, Locking::InMemory).await?;
@@ -171,16 +165,19 @@ pub(super) async fn smoke(
             let Options { jobs, patience, ref choice, .. } = *options;
             let trying = smoke::Options { jobs, patience, choice: choice.clone() };
             let tried = session.interrupt()?.or(smoke::try_all(&room, new, trying, &events)).await;
-            room.clear().await?;
+            let cleared = room.clear().await;
+            // What was found out holds all the same.
+            if let Err(error) = &cleared {
+                let text = format!("what was started is not gone: {error}; `cargo xtask clean` takes it away");
+                events.emit(Event::Warning { text });
+            }
             if options.keep {
                 let text = format!("what was started is left: docker ps -a --filter name={}", room.name());
                 events.emit(Event::Note { text });
             }
             tried.ok_or_else(|| {
-                Failure::new(
-                    Exit::Interrupted,
-                    if options.keep { "interrupted" } else { "interrupted; what was started is gone" },
-                )
+                let is_gone = !options.keep && cleared.is_ok();
+                Failure::new(Exit::Interrupted, if is_gone { "interrupted; what was started is gone" } else { "interrupted" })
             })??
         }
     };
@@ -225,166 +222,6 @@ fn passed(
 fn which(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
-}
-
-/// An image that may be tried, before its layers are looked at.
-struct Candidate {
-    variant: VariantPlan,
-    /// What people call it.
-    image: String,
-    want: Want,
-    /// Its identity, where the engine knows images by that.
-    digest: Option<Digest>,
-    /// What it has to show.
-    promise: Promise,
-    stands_in: bool,
-}
-
-/// What is there to be tried: the images that the plan built, or the one that stands in for one of them.
-async fn candidates(prepared: &Prepared, plan: &Plan, engine: &Engine, options: &Options) -> Result<Vec<Candidate>, Failure> {
-    let candidate = async |variant: &VariantPlan, reference: &str, stands_in: bool| {
-        candidate(prepared, plan, engine, variant, reference, stands_in).await
-    };
-    if let Some(image) = &options.image {
-        let [variant] = plan.variants.as_slice() else {
-            return Err(Failure::new(Exit::Usage, "`--image` stands in for one variant, and more are selected")
-                .hint(format!("cargo xtask smoke --variant NAME --image {image}")));
-        };
-        let found = candidate(variant, image, true).await?;
-        let none = || Failure::new(Exit::Missing, format!("the engine `{}` has no image `{image}`", engine.endpoint()));
-        return known(vec![found.ok_or_else(none)?], &options.choice);
-    }
-    let inventory = Inventory::new(engine.images().await?);
-    let (mut candidates, mut missing) = (Vec::new(), Vec::new());
-    for variant in &plan.variants {
-        let step = plan.step(&variant.finished).filter(|step| inventory.find(step).is_some());
-        let published = options.published.get(&variant.name);
-        let tag = published.map(|published| &published.tag).or_else(|| step?.stage.as_ref());
-        let found = match tag {
-            Some(tag) => candidate(variant, tag, false).await?,
-            None => None,
-        };
-        let named = |found: Candidate| match published {
-            Some(published) => Candidate { image: published.name.clone(), ..found },
-            None => found,
-        };
-        let found = found.map(named);
-        match found {
-            Some(found) => candidates.push(found),
-            None => missing.push(variant.name.to_string()),
-        }
-    }
-    if missing.is_empty() {
-        return known(candidates, &options.choice);
-    }
-    let flags: Vec<String> = missing.iter().map(|name| format!("--variant {name}")).collect();
-    Err(Failure::new(Exit::Missing, format!("not built as variants.toml and the Dockerfiles are now: {}", missing.join(", ")))
-        .hint(format!("cargo xtask build {} --profile {}", flags.join(" "), plan.profile)))
-}
-
-/// The candidates, unless somebody has chosen checks that none of them has.
-fn known(candidates: Vec<Candidate>, choice: &Choice) -> Result<Vec<Candidate>, Failure> {
-    let unmatched = choice.unmatched(candidates.iter().map(|candidate| &candidate.promise));
-    let unmatched: Vec<String> = unmatched.into_iter().map(|pattern| format!("`{pattern}`")).collect();
-    match unmatched.is_empty() {
-        true => Ok(candidates),
-        false => Err(Failure::new(Exit::Usage, format!("no check is called {}", unmatched.join(", nor ")))
-            .hint("cargo xtask smoke --dry-run    lists the checks")),
-    }
-}
-
-async fn candidate(
-    prepared: &Prepared,
-    plan: &Plan,
-    engine: &Engine,
-    variant: &VariantPlan,
-    reference: &str,
-    stands_in: bool,
-) -> Result<Option<Candidate>, Failure> {
-    let (Some(found), Some(config)) = (engine.inspect(reference).await?, engine.configuration(reference).await?) else {
-        return Ok(None);
-    };
-    // Nothing that is to be tried is passed over: what would try it is missing here.
-    let promise = Promise::of(&prepared.family, plan, variant, stands_in.then_some(&config.labels)).ok_or_else(|| {
-        Failure::new(
-            Exit::Unexpected,
-            format!("the plan does not say how `{}` is built, so that there is nothing to try it by", variant.name),
-        )
-    })?;
-    let id = found.image.id.parse::<Digest>();
-    let id = id.map_err(|error| Failure::new(Exit::Unexpected, "the engine's image id").source(error))?;
-    let name = variant.local_tags.first().filter(|_| !stands_in).cloned();
-    // An export names images as the engine lists them.
-    let tag = found.image.tags.iter().find(|tag| *tag == reference).or(found.image.tags.first()).cloned();
-    Ok(Some(Candidate {
-        variant: variant.clone(),
-        image: name.unwrap_or_else(|| reference.to_owned()),
-        want: Want { name: tag.unwrap_or_else(|| reference.to_owned()), id },
-        // Where containerd keeps the images, they are known by their manifests.
-        digest: (!engine.info().containerd_store).then_some(id),
-        promise,
-        stands_in,
-    }))
-}
-
-/// Reads the layers of what is to be tried, and looks up what is published of it.
-async fn subjects(
-    session: &Session,
-    prepared: &Prepared,
-    candidates: &[Candidate],
-    options: &Options,
-) -> Result<Vec<Subject>, Failure> {
-    if candidates.is_empty() {
-        return Ok(Vec::new());
-    }
-    let finder = Finder::new(session, Some(&prepared.family), &options.destinations)?;
-    let library = Library::open(session, prepared.family.compression)?;
-    let wants: Vec<Want> = candidates.iter().map(|candidate| candidate.want.clone()).collect();
-    let looking = candidates.iter().map(async |candidate| match options.choice.takes("growth") {
-        true => published(prepared, &finder, candidate).await,
-        false => Ok(None),
-    });
-    let (contents, published) = tokio::join!(library.of_engine(&finder, &wants), join_all(looking));
-    let mut subjects = Vec::new();
-    for ((candidate, contents), published) in candidates.iter().zip(contents?).zip(published) {
-        let size = contents.layers.iter().map(|(_, size)| *size).sum::<Option<u64>>();
-        subjects.push(Subject {
-            promise: candidate.promise.clone(),
-            image: candidate.image.clone(),
-            // By its identity: a tag may move meanwhile.
-            reference: candidate.want.id.to_string(),
-            config_digest: contents.config_digest,
-            config: contents.config,
-            layers: contents.layers.into_iter().map(|(layer, _)| layer).collect(),
-            compressed: size.ok_or_else(|| "its layers are not in the store of layers any more".to_owned()),
-            published,
-        });
-    }
-    Ok(subjects)
-}
-
-/// What the moving tag of a variant is in the first of its destinations that has one.
-async fn published(prepared: &Prepared, finder: &Finder, candidate: &Candidate) -> Result<Option<PublishedSize>, String> {
-    let image = prepared.family.images.get(&candidate.variant.name);
-    let Some(image) = image else { return Ok(None) };
-    let Some(published) = &image.published else { return Ok(None) };
-    let moving = plan::published_tags(&prepared.family, image, &prepared.family.build_date, "").moving;
-    let Some(tag) = moving.first() else { return Ok(None) };
-    let mut reasons = Vec::new();
-    for destination in finder.destinations_of(published) {
-        let looked = tokio::time::timeout(LOOK_UP, finder.published(&destination, tag)).await;
-        let late = |_| Err(format!("the destination `{destination}` does not answer within {} s", LOOK_UP.as_secs()));
-        match looked.unwrap_or_else(late) {
-            Ok(Some(subject)) => {
-                let Place::Registry(stored) = &subject.place else { continue };
-                let bytes = stored.layers.iter().map(|layer| layer.size).sum();
-                return Ok(Some(PublishedSize { reference: subject.name, bytes }));
-            }
-            Ok(None) => {}
-            Err(why) => reasons.push(why),
-        }
-    }
-    if reasons.is_empty() { Ok(None) } else { Err(reasons.join("; ")) }
 }
 
 async fn preview(session: &Session, prepared: &Prepared, plan: &Plan, engine: &Engine, options: &Options) -> Result<(), Failure> {
