@@ -131,5 +131,5 @@ fn the_result_in_other_forms_and_to_a_file() {
     }
     assert!(!notes.contains("canary") && !human.stdout.contains("canary"));
     let refused = ran(family.command(&["doctor", "--format", "markdown"])).ends(2);
-    refused.says(&["`--format markdown` is for `diff`; accepted here are `human` and `json`"]);
+    refused.says(&["`--format markdown` is for `diff` and `bump`; accepted here are `human` and `json`"]);
 }
