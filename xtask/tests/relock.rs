@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
-use xtask::bump::{Candidate, Place, Trouble};
+use xtask::bump::{Candidate, Moved, Place, Trouble};
 use xtask::failure::Exit;
 use xtask::family::{self, Family, Name, SourceText};
 use xtask::host::places::Places;
@@ -146,7 +146,9 @@ impl Small {
 fn moved(candidate: &Candidate) -> Vec<String> {
     let none = || "none".to_owned();
     let text = |version: &Option<String>| version.clone().unwrap_or_else(none);
-    candidate.details.iter().map(|moved| format!("{} {} → {}", moved.name, text(&moved.from), text(&moved.to))).collect()
+    let file = |moved: &Moved| moved.file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
+    let told = candidate.details.iter();
+    told.map(|moved| format!("{}{} {} → {}", file(moved), moved.name, text(&moved.from), text(&moved.to))).collect()
 }
 
 #[track_caller]
@@ -181,6 +183,18 @@ async fn an_npm_package_moves_with_its_lock() {
     small.take(&found);
     let again = small.npm(None).await.expect("an answer");
     assert!(again.change.is_empty() && again.details.is_empty() && again.from == again.to, "{again:?}");
+}
+
+#[tokio::test]
+async fn a_run_that_was_killed_before_variants_toml_was_written_is_mended_by_the_next() {
+    let small = Small::new();
+    let found = small.npm(None).await.expect("an answer");
+    for path in ["images/web/Dockerfile", "images/web/ide/package-lock.json", "images/web/ide/package.json"] {
+        small.write(path, &found.change.files[path]);
+        let again = small.npm(None).await.unwrap_or_else(|trouble| panic!("{path}: {trouble:?}"));
+        assert_eq!((again.from.id.as_str(), again.to.id.as_str()), ("1.1.3", "1.3.0"));
+        assert!(!again.change.values.is_empty() && !again.change.files.contains_key(path), "{path}: {:?}", again.change);
+    }
 }
 
 #[tokio::test]
@@ -240,6 +254,7 @@ async fn what_npm_cannot_do() {
     unsolvable.replace("images/web/ide/package.json", "1.4.0", "99.0.0");
     refused(unsolvable.npm(None).await, Exit::Usage, &["npm cannot lock `images/web/ide/package.json`", "once@99.0.0"]);
 
+    // variants.toml and this are of different minds, and neither is what npm has now.
     let different = Small::new();
     different.replace("images/web/ide/package.json", "1.1.3", "1.1.2");
     refused(different.npm(None).await, Exit::Usage, &["`images/web/ide/package.json` asks for `left-pad` 1.1.2", "pins 1.1.3"]);

@@ -82,6 +82,8 @@ pub struct Held {
 /// A package inside that moves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Moved {
+    /// The lock file that it is in, by path, where a name stands for several of them.
+    pub file: Option<String>,
     /// The package.
     pub name: String,
     /// Its version now; none: it is new.

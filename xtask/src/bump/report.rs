@@ -81,7 +81,7 @@ impl Move {
 
     fn new(name: &str, candidate: &Candidate, today: &BuildDate) -> Self {
         let mut details = candidate.details.clone();
-        details.sort_by(|one, other| (!one.security, &one.name).cmp(&(!other.security, &other.name)));
+        details.sort_by(|one, other| (!one.security, &one.file, &one.name).cmp(&(!other.security, &other.file, &other.name)));
         Self {
             name: name.to_owned(),
             from: candidate.from.clone(),
@@ -170,7 +170,7 @@ mod tests {
     fn security_updates_come_first_and_age_is_in_days() {
         let mut secure = answer("z", Ok(("1", "2")));
         if let Ok(candidate) = &mut secure.found {
-            let moved = |name: &str, security| Moved { name: name.to_owned(), from: None, to: None, security };
+            let moved = |name: &str, security| Moved { file: None, name: name.to_owned(), from: None, to: None, security };
             candidate.details = vec![moved("b", false), moved("c", true), moved("a", false)];
             candidate.released = Some("2026-11-01".parse().unwrap());
         }

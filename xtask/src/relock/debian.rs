@@ -91,6 +91,7 @@ fn moved(present: &BuildDate, today: &BuildDate, updates: BTreeSet<Update>) -> C
         return Candidate::unmoved(version(present));
     }
     let details = updates.into_iter().map(|update| Moved {
+        file: None,
         name: update.name,
         from: update.before,
         to: Some(update.after),

@@ -7,15 +7,16 @@ use crate::bump::Moved;
 /// The packages of a lock, each with the versions of it (npm installs more than one).
 pub(super) type Packages = BTreeMap<String, BTreeSet<String>>;
 
-/// What moves from `old` to `new`, by name; `within` stands before each name.
-pub(super) fn moved(old: &Packages, new: &Packages, within: &str) -> Vec<Moved> {
+/// What moves from `old` to `new`, by name; `file` is where, if that is to be told.
+pub(super) fn moved(old: &Packages, new: &Packages, file: Option<&str>) -> Vec<Moved> {
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let versions = |packages: &Packages, name: &str| {
         let versions = packages.get(name)?;
         Some(versions.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
     };
     let moved = names.into_iter().filter(|name| old.get(*name) != new.get(*name)).map(|name| Moved {
-        name: format!("{within}{name}"),
+        file: file.map(str::to_owned),
+        name: name.clone(),
         from: versions(old, name),
         to: versions(new, name),
         security: false,
@@ -37,16 +38,12 @@ mod tests {
 
     #[test]
     fn what_moves() {
-        let moved = moved(&packages("a=1 b=1 c=1 d=1 d=2"), &packages("a=1 b=2 d=2 d=3 e=1"), "x: ");
+        let moved = moved(&packages("a=1 b=1 c=1 d=1 d=2"), &packages("a=1 b=2 d=2 d=3 e=1"), Some("x"));
+        assert!(moved.iter().all(|moved| moved.file.as_deref() == Some("x")));
         let told: Vec<_> = moved.iter().map(|moved| (moved.name.as_str(), moved.from.as_deref(), moved.to.as_deref())).collect();
         assert_eq!(
             told,
-            [
-                ("x: b", Some("1"), Some("2")),
-                ("x: c", Some("1"), None),
-                ("x: d", Some("1, 2"), Some("2, 3")),
-                ("x: e", None, Some("1"))
-            ]
+            [("b", Some("1"), Some("2")), ("c", Some("1"), None), ("d", Some("1, 2"), Some("2, 3")), ("e", None, Some("1"))]
         );
     }
 }

@@ -127,7 +127,7 @@ impl Question<'_> {
     fn refused(&self, status: u16) -> UpstreamError {
         let (what, url) = (self.what.to_owned(), self.url.to_owned());
         match status {
-            401 if self.sends_token() => UpstreamError::BadToken { what, url },
+            401 | 403 if self.sends_token() => UpstreamError::BadToken { what, url },
             204 | 404 | 410 => UpstreamError::NotFound { what, missing: self.missing.to_owned(), url, status },
             _ => UpstreamError::Refused { what, url, status },
         }

@@ -57,7 +57,7 @@ pub enum UpstreamError {
         /// Whether a token was sent: if not, one raises the limit.
         with_token: bool,
     },
-    /// The GitHub token is not one, or no longer.
+    /// The GitHub token is not one, is none any more, or may not read this.
     #[error("cannot resolve {what}: `{url}` does not accept the token")]
     BadToken {
         /// The pin.
@@ -94,6 +94,29 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// What is wrong, for whoever has named the pin already.
+    pub fn why(&self) -> String {
+        let text = self.to_string();
+        match self.what().and_then(|what| text.strip_prefix(&format!("cannot resolve {what}: "))) {
+            Some(why) => why.to_owned(),
+            None => text,
+        }
+    }
+
+    fn what(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable { what, .. }
+            | Self::Nowhere { what, .. }
+            | Self::NotFound { what, .. }
+            | Self::NoDigest { what, .. }
+            | Self::RateLimited { what, .. }
+            | Self::BadToken { what, .. }
+            | Self::Refused { what, .. }
+            | Self::Odd { what, .. } => Some(what),
+            Self::NotAnArtifact { .. } => None,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -105,7 +128,7 @@ impl UpstreamError {
             Self::RateLimited { with_token: false, .. } => "set GITHUB_TOKEN: it raises the limit from 60 to 5000 an hour",
             Self::RateLimited { .. } => "wait until then",
             Self::BadToken { .. } => {
-                "GITHUB_TOKEN (or GH_TOKEN) has ended or was withdrawn: set another one, or none; releases can be read without"
+                "GITHUB_TOKEN (or GH_TOKEN) has ended, was withdrawn or may not read this: set another one, or none; public releases can be read without"
             }
             Self::Refused { .. } | Self::Odd { .. } => "is there a proxy in between? try the URL in a browser",
             Self::NotAnArtifact { .. } => "name it in `pins` of the image, not in `components`",

@@ -17,7 +17,6 @@ const PAGES: usize = 10;
 struct Release {
     assets: Vec<Asset>,
     body: Option<String>,
-    #[serde(default)]
     tag_name: String,
     #[serde(default)]
     draft: bool,
@@ -48,7 +47,14 @@ pub(super) async fn resolve(
 async fn tagged(access: Access<'_>, what: &str, repository: &str, version: &str) -> Result<(Release, String), UpstreamError> {
     let url = format!("https://api.github.com/repos/{repository}/releases/tags/v{version}");
     let missing = format!("`{repository}` has no release `v{version}`");
-    Ok((answer::json(access, what, &url, &missing).await?, url))
+    let release: Release = answer::json(access, what, &url, &missing).await?;
+    match release.tag_name.strip_prefix('v') == Some(version) {
+        true => Ok((release, url)),
+        false => {
+            let why = format!("it answers for release `{}`", release.tag_name.escape_debug());
+            Err(UpstreamError::Odd { what: what.to_owned(), url, why })
+        }
+    }
 }
 
 /// The file of a release for a platform. Its digest is stated by the API or by the notes; where both do, they agree.

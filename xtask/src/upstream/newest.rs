@@ -122,7 +122,7 @@ impl From<UpstreamError> for Trouble {
             }
             error => error.hint(),
         };
-        Self::new(Exit::Missing, error.to_string()).hint(hint)
+        Self::new(Exit::Missing, error.why()).hint(hint)
     }
 }
 

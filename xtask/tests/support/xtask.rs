@@ -98,6 +98,16 @@ impl Ran {
         self
     }
 
+    /// The run, if all `words` stand in its result, or in what it said to people.
+    #[track_caller]
+    pub fn tells(self, words: &[&str]) -> Self {
+        for word in words {
+            let told = self.stdout.contains(word) || self.stderr.contains(word);
+            assert!(told, "`{word}` is missing in\n{}\n{}", self.stdout, self.stderr);
+        }
+        self
+    }
+
     /// The result on stdout, which is nothing else.
     #[track_caller]
     pub fn json(&self) -> Value {

