@@ -85,6 +85,16 @@ impl From<RegistryError> for Failure {
     }
 }
 
+/// A registry that does not say what the tag of a base image points to. Nothing is uploaded there, of which its hint could speak.
+pub(super) fn base_unknown(error: RegistryError) -> Failure {
+    let hint = match &error {
+        RegistryError::Credential(_) => error.hint(),
+        RegistryError::Denied { registry, .. } => Some(format!("docker login {registry}")),
+        _ => Some("try again later, or name an image of another registry in `base` of the profile".to_owned()),
+    };
+    Failure { hint, ..Failure::from(error) }
+}
+
 impl From<UpstreamError> for Failure {
     fn from(error: UpstreamError) -> Self {
         let hint = error.hint();

@@ -275,7 +275,7 @@ impl Resolving<'_> {
                     lock.bases.insert(reference.to_string(), digest);
                 }
                 Ok(None) => return Err(Failure::new(Exit::Missing, format!("the registry has no `{reference}`"))),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(edge::base_unknown(error)),
             }
         }
         match edge::unresolved(failures) {

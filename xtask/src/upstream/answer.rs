@@ -70,11 +70,11 @@ impl Question<'_> {
         loop {
             attempts += 1;
             let (error, asked) = match self.request().send().await {
-                Err(error) => (self.unreachable(attempts, &error), None),
+                Err(error) => (self.unreachable(attempts, error), None),
                 Ok(answer) if answer.status().as_u16() == 200 => match body(answer).await {
                     Ok(Some(text)) => return Ok(text),
                     Ok(None) => return Err(self.odd(format!("longer than {LONGEST} bytes, or not text"))),
-                    Err(error) => (self.unreachable(attempts, &error), None),
+                    Err(error) => (self.unreachable(attempts, error), None),
                 },
                 Ok(answer) => {
                     let status = answer.status().as_u16();
@@ -137,8 +137,10 @@ impl Question<'_> {
         UpstreamError::Odd { what: self.what.to_owned(), url: self.url.to_owned(), why }
     }
 
-    fn unreachable(&self, attempts: u32, error: &reqwest::Error) -> UpstreamError {
-        UpstreamError::Unreachable { what: self.what.to_owned(), url: self.url.to_owned(), attempts, why: causes(error) }
+    fn unreachable(&self, attempts: u32, error: reqwest::Error) -> UpstreamError {
+        // The address is told once.
+        let why = causes(&error.without_url());
+        UpstreamError::Unreachable { what: self.what.to_owned(), url: self.url.to_owned(), attempts, why }
     }
 }
 

@@ -111,12 +111,13 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// What to do where an upstream does not answer.
+pub(super) const AWAY: &str = "name a mirror in `[mirrors]` of variants.toml, or try again later";
+
 impl From<UpstreamError> for Trouble {
     fn from(error: UpstreamError) -> Self {
         let hint = match &error {
-            UpstreamError::Unreachable { .. } | UpstreamError::Nowhere { .. } => {
-                "name a mirror in `[mirrors]` of variants.toml, or try again later"
-            }
+            UpstreamError::Unreachable { .. } | UpstreamError::Nowhere { .. } => AWAY,
             UpstreamError::NotFound { .. } => {
                 "nothing was moved to it; wait until the upstream has it, or name another: `--to VERSION`"
             }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use futures_util::future::{BoxFuture, FutureExt as _, join_all};
 
-use super::newest::Subject;
+use super::newest::{AWAY, Subject};
 use super::vscode::Group;
 use super::{Access, github, open_vsx};
 use crate::bump::{Answer, Candidate, Trouble, Wish};
@@ -93,9 +93,7 @@ fn running(family: &Family, product: Option<Number>, has_vscode: bool) -> Result
         Some(product) => editors.push(("VS Code".to_owned(), product)),
         None if has_vscode => {
             let message = "the extension has to fit VS Code, and the update service did not tell which version is pinned";
-            return Err(
-                Trouble::new(Exit::Missing, message).hint("try again later, or name a mirror in `[mirrors]` of variants.toml")
-            );
+            return Err(Trouble::new(Exit::Missing, message).hint(AWAY));
         }
         None => {}
     }

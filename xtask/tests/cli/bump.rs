@@ -207,6 +207,8 @@ fn what_is_held_back_stays_below() {
 fn a_version_that_is_named() {
     for (args, code, words) in [
         (&["runner", "--to", "2.338.0"][..], 0, &[][..]),
+        // The release is another one than that of the lock.
+        (&["runner", "--to", "2.337.0"], 8, &["when it was locked, and is sha256:", "find out why"]),
         (&["runner", "--to", "2.336.0"], 8, &["2.336.0 is older than 2.337.0: `bump` does not go back"]),
         (&["runner", "--to", "2.999.0"], 3, &["`actions/runner` has no release `v2.999.0`"]),
         (&["runner", "--to", "v2.338.0"], 2, &["`--to v2.338.0`: `v2.338.0` is not a version of numbers"]),

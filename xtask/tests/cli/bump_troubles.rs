@@ -89,17 +89,16 @@ fn what_an_upstream_withdrew_is_not_gone_back_from() {
 fn offline_is_told_for_everything_at_once() {
     let pinned = Pinned::with_newer();
     let offline = pinned.table(BEFORE).replace(&pinned.vendors.url(), "http://127.0.0.1:9");
-    let offline = offline.replace("bootstrap = \"trixie\"", "image = \"127.0.0.1:9/debian:trixie-slim\"");
     pinned.write("variants.toml", &offline);
     pinned.commit();
     let files = pinned.files();
-    let names = ["runner", "ansible", "base"];
-    let said = pinned.bump(&names).ends(3).tells(&["not moved: cannot reach", "3 of 3 were not moved", "[mirrors]"]);
+    let names = ["runner", "ansible"];
+    let said = pinned.bump(&names).ends(3).tells(&["not moved: cannot reach", "2 of 2 were not moved", "[mirrors]"]);
     let whole = format!("{}{}", said.stdout, said.stderr);
-    // Each reason once, and nothing of what is said about uploads.
+    // Each reason and each hint once.
     assert_eq!(whole.matches("127.0.0.1:9/api.github.com").count(), 1, "{whole}");
-    assert_eq!(whole.matches("hint:").count(), 2, "{whole}");
-    assert!(!whole.contains("uploaded") && !whole.contains("cannot resolve"), "{whole}");
+    assert_eq!(whole.matches("hint:").count(), 1, "{whole}");
+    assert!(!whole.contains("cannot resolve"), "{whole}");
     // Where the result is a page or for a program, the reasons are said beside it as well.
     let page = pinned.bump(&["runner", "--format", "markdown"]).ends(3).says(&["not moved: `runner`: cannot reach"]);
     assert!(page.stdout.starts_with("Nothing was moved.\n"), "{}", page.stdout);
@@ -123,12 +122,17 @@ fn an_interrupt_leaves_nothing_behind() {
     command.env("npm_config_cache", pinned.folder.path().join("npm")).env("TMPDIR", temporary.path());
     let bump = command.spawn().expect("started");
     let (mut npm, _) = silent.accept().expect("npm asks");
-    assert_eq!(fs::read_dir(temporary.path()).expect("a folder").count(), 1);
+    // npm may keep something of its own there.
+    let ours = || {
+        let names = fs::read_dir(temporary.path()).expect("a folder").flatten().map(|entry| entry.file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("gantry-")).count()
+    };
+    assert_eq!(ours(), 1);
     kill_process(Pid::from_child(&bump), Signal::INT).expect("it runs");
     ended(bump).ends(130);
     // npm is gone as well: what it said ends.
     npm.read_to_end(&mut Vec::new()).expect("the end");
-    assert_eq!(fs::read_dir(temporary.path()).expect("a folder").count(), 0);
+    assert_eq!(ours(), 0);
     assert_eq!((pinned.files(), pinned.left()), (files, Vec::new()));
 }
 

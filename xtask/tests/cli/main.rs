@@ -1,6 +1,6 @@
 //! The real binary from end to end: a tiny family, a real engine, real registries, a double of the vendors' hosts.
-//! Needs `docker`, `docker-registry`, `skopeo`, `chromium`, `git`, `openssl`, `setpriv`, `unshare` and a static `/bin/busybox`
-//! (Debian: docker.io docker-registry skopeo chromium git openssl util-linux busybox-static), and to be root.
+//! Needs `docker`, `docker-registry`, `skopeo`, `chromium`, `git`, `npm`, `openssl`, `setpriv`, `unshare` and a static `/bin/busybox`
+//! (Debian: docker.io docker-registry skopeo chromium git npm openssl util-linux busybox-static), and to be root.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,7 +3,7 @@
 use futures_util::future::{BoxFuture, FutureExt as _, join_all};
 
 use super::super::prepare::github_token;
-use super::super::{Session, destinations};
+use super::super::{Session, destinations, edge};
 use super::clients::{Asking, Clients};
 use crate::artifact;
 use crate::bump::{self, Answer, BASE, Candidate, Place, Trouble, Version, Wish};
@@ -11,7 +11,7 @@ use crate::event::Events;
 use crate::failure::{Exit, Failure};
 use crate::family::{Base, BuildDate, Family, Lock, Name};
 use crate::oci::{Digest, Reference};
-use crate::registry::{self, RegistryError};
+use crate::registry;
 use crate::upstream::{self, Access, Pinned};
 
 /// What all sources are told.
@@ -85,7 +85,7 @@ impl Asked<'_> {
             return Err(Trouble::new(Exit::Refused, message).hint("name it with its tag as well: `REPOSITORY:TAG@sha256:…`"));
         };
         let tagged = reference.repository.tag(tag.clone());
-        let digest = registry::digest_of(&tagged, false, sources).await.map_err(unasked)?;
+        let digest = registry::digest_of(&tagged, false, sources).await.map_err(edge::base_unknown)?;
         let digest = digest.ok_or_else(|| {
             Trouble::new(Exit::Missing, format!("the registry has no `{tagged}`")).hint("check `base` of the profile")
         })?;
@@ -112,14 +112,4 @@ impl Asked<'_> {
         }
         Ok(candidate)
     }
-}
-
-/// A registry that does not say what a tag points to. What it is told to try again is about uploads.
-fn unasked(error: RegistryError) -> Trouble {
-    let hint = match &error {
-        RegistryError::Credential(_) => error.hint(),
-        RegistryError::Denied { registry, .. } => Some(format!("docker login {registry}")),
-        _ => Some("try again later, or name an image of another registry in `base` of the profile".to_owned()),
-    };
-    Trouble { hint, ..Trouble::from(Failure::from(error)) }
 }
