@@ -203,3 +203,16 @@ pub(super) fn log_name(what: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     format!("{what}-{now}-{}", std::process::id())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_looks_for_a_base_image_is_told_nothing_of_uploads() {
+        let [registry, what, why] = ["docker.io", "look for `trixie-slim`", "refused"].map(str::to_owned);
+        let failure = base_unknown(RegistryError::Unreachable { registry, what, attempts: 7, why });
+        assert_eq!(failure.exit, Exit::Missing);
+        assert!(failure.hint.is_some_and(|hint| hint.starts_with("try again later")));
+    }
+}
