@@ -130,6 +130,14 @@ fn wanted(
     let Some((image, published)) = image.and_then(|image| Some((image, image.published.as_ref()?))) else {
         return Err(foreign(format!("variants.toml has no variant `{name}`")).into());
     };
+    let others = tags.iter().filter_map(|tag| {
+        let owner = lineage::owner(family, image, tag)?.clone();
+        Some(Refusal::OtherVariant { tag: (*tag).clone(), owner, variant: name.clone() })
+    });
+    let refusals: Vec<Refusal> = others.collect();
+    if !refusals.is_empty() {
+        return Err(PublishError::Refused { refusals }.into());
+    }
     let tags: Vec<Tag> = match tags.is_empty() {
         true => {
             let moving = plan::published_tags(family, image, &family.build_date, "").moving;

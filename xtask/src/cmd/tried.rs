@@ -105,7 +105,9 @@ impl Tried {
     /// Says what was never tried and goes out all the same.
     pub(super) fn tell(&self, events: &Events) {
         for (variant, image) in &self.built {
-            let text = format!("`{image}` was not tried on this machine: cargo xtask smoke --variant {variant}");
+            let text = format!(
+                "`{image}` was not tried on this machine: cargo xtask smoke --variant {variant}, with the same --profile"
+            );
             events.emit(Event::Note { text });
         }
         for Untried { variant, manifest, .. } in &self.not_passed {

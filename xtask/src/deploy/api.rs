@@ -242,7 +242,7 @@ impl Ecs {
             CredentialsError::CredentialsNotLoaded(_) => EcsError::NoCredential,
             CredentialsError::ProviderTimedOut(_) => EcsError::Credential { why: "its source does not answer in time" },
             CredentialsError::InvalidConfiguration(_) => EcsError::Credential { why: "the configuration of AWS is not valid" },
-            _ => EcsError::Credential { why: "its source fails" },
+            _ => EcsError::Credential { why: "no source has one, or the one that should fails" },
         })?;
         *known = Some(found.clone());
         Ok(found)

@@ -67,7 +67,9 @@ impl EcsError {
                  GitHub Actions: `aws-actions/configure-aws-credentials`"
                     .to_owned()
             }
-            Self::Credential { .. } => "`aws sso login` again where it is a single sign-on; `aws sts get-caller-identity` says more".to_owned(),
+            Self::Credential { .. } => "set AWS_PROFILE or --profile (`aws configure list-profiles`), or AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY; `aws sso login` again where it is a single sign-on; `aws sts get-caller-identity` says more"
+                .to_owned(),
             Self::Service { code, action, .. } if code.starts_with("AccessDenied") => {
                 format!("the identity's policy has to allow `ecs:{action}`: `aws sts get-caller-identity` says who it is")
             }

@@ -140,8 +140,9 @@ impl ReleasePlan {
                 }
                 for tag in &delivery.tags {
                     let named = delivery.repository.tag(&tag.name).to_string();
-                    let from_file = delivery.origin == Origin::File;
-                    if tag.uses_revision && circumstances.tree != Tree::Clean && from_file && !circumstances.allow_dirty {
+                    // A registry of one's own machine is for trying.
+                    let for_trying = delivery.origin == Origin::CommandLine && delivery.repository.is_loopback();
+                    if tag.uses_revision && circumstances.tree != Tree::Clean && !for_trying && !circumstances.allow_dirty {
                         let no_git = circumstances.tree == Tree::NoGit;
                         refusals.push(Refusal::Revision { tag: named.clone(), no_git });
                     }

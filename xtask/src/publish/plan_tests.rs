@@ -66,14 +66,16 @@ fn what_is_in_an_image_may_keep_it_from_leaving_the_machine() {
 #[test]
 fn a_revision_is_published_from_a_clean_tree_only() {
     let dirty = ["`ghcr.io/a/b:aws-rev` names a revision, and the tree has changes that are not committed"];
-    for (tree, allow_dirty, origin, told) in [
-        (Tree::Clean, false, Origin::File, &[][..]),
-        (Tree::Dirty, false, Origin::File, &dirty),
-        (Tree::Dirty, true, Origin::File, &[]),
-        (Tree::Dirty, false, Origin::CommandLine, &[]),
-        (Tree::NoGit, false, Origin::File, &["`ghcr.io/a/b:aws-rev` names a revision, and there is no git"]),
+    let there = "ghcr.io/a/b";
+    for (tree, allow_dirty, origin, repository, told) in [
+        (Tree::Clean, false, Origin::File, there, &[][..]),
+        (Tree::Dirty, false, Origin::File, there, &dirty),
+        (Tree::Dirty, true, Origin::File, there, &[]),
+        (Tree::Dirty, false, Origin::CommandLine, there, &dirty),
+        (Tree::Dirty, false, Origin::CommandLine, "127.0.0.1:5000/a/b", &[]),
+        (Tree::NoGit, false, Origin::File, there, &["`ghcr.io/a/b:aws-rev` names a revision, and there is no git"]),
     ] {
-        let release = release("aws", &[], "ghcr.io/a/b", origin, &["moves aws", "once aws-rev"]);
+        let release = release("aws", &[], repository, origin, &["moves aws", "once aws-rev"]);
         assert_eq!(refusals(vec![release], Circumstances { tree, allow_dirty }), told, "{tree:?} {allow_dirty} {origin:?}");
     }
 }

@@ -121,6 +121,16 @@ pub enum Refusal {
         /// Why not.
         why: String,
     },
+    /// The tag is another variant's.
+    #[error("`{tag}` is a tag of the variant `{owner}`, and the image is `{variant}`")]
+    OtherVariant {
+        /// The tag that was asked for.
+        tag: String,
+        /// Whose it is.
+        owner: Name,
+        /// What the image is.
+        variant: Name,
+    },
     /// Somebody else moves the same tags at the same time.
     #[error("`{tag}` was moved to {found} by somebody else while this release was under way")]
     Overtaken {
@@ -174,6 +184,7 @@ impl Refusal {
             Self::Split { .. } => "commit, so that the release has a tag of its own; `cargo xtask verify` shows what is where",
             Self::Ambiguous { .. } => "say which one with `--from NAME`, or name the digest",
             Self::Foreign { .. } => "name an image that `cargo xtask push` has published",
+            Self::OtherVariant { .. } => "name an image of that variant, or a tag of this one",
             Self::Overtaken { .. } => "let the other publisher finish, then run the same command again",
         }
         .to_owned()

@@ -180,7 +180,9 @@ impl RegistryError {
             Self::Credential(CredentialError::Helper { program, .. }) => {
                 Some(format!("is `{program}` installed and on the PATH? docker's `config.json` names it"))
             }
-            Self::Unreachable { .. } => Some(AGAIN.to_owned()),
+            Self::Unreachable { .. } => {
+                Some("check the network, HTTPS_PROXY and NO_PROXY, then run the same command again".to_owned())
+            }
             Self::Status { status, .. } if crate::retry::is_passing(*status) => Some(AGAIN.to_owned()),
             Self::Status { .. } | Self::Protocol { .. } | Self::ReadBack { .. } => {
                 Some(format!("{AGAIN}; `-vv` shows what the registry is asked and answers"))

@@ -54,6 +54,9 @@ fn a_release_is_verified_rolled_back_and_brought_forward() {
     without_engine(&family, &with(&to, &["promote", &second.expect("a digest").to_string(), "--tag", &first.1]))
         .ends(8)
         .says(&["is immutable"]);
+    without_engine(&family, &with(&to, &["promote", &first.1, "--tag", "aws-web"]))
+        .ends(8)
+        .says(&["`aws-web` is a tag of the variant `aws-web`, and the image is `aws`"]);
     without_engine(&family, &with(&to, &["verify", "--variant", "aws", "--tag", "aws", "--tag", "aws-coder"])).ends(0);
 }
 

@@ -72,7 +72,7 @@ impl EcrError {
                 let why = match found {
                     CredentialsError::ProviderTimedOut(_) => "its source does not answer in time",
                     CredentialsError::InvalidConfiguration(_) => "the configuration of AWS is not valid",
-                    _ => "its source fails",
+                    _ => "no source has one, or the one that should fails",
                 };
                 let text = whole(found);
                 let sign_on = ["sso", "SSO", "token has expired", "login"].iter().any(|word| text.contains(word));
