@@ -128,7 +128,8 @@ fn a_pin_without_a_published_digest_is_an_error_and_not_a_guess() {
     let family = TinyFamily::with_runner(&vendors);
     let (url, _) = download(&vendors);
     let name = url.rsplit('/').next().expect("a name");
-    let release = serde_json::json!({ "assets": [{ "name": name, "browser_download_url": url }], "body": "" });
+    let asset = serde_json::json!({ "name": name, "browser_download_url": url });
+    let release = serde_json::json!({ "tag_name": format!("v{RUNNER_VERSION}"), "assets": [asset], "body": "" });
     vendors.trouble("/releases/tags/", Trouble::Body(release.to_string()), usize::MAX);
     let failed = family.run(&["build", "--variant", "azure"]).ends(3);
     failed.says(&["no digest is published", "never guesses"]);
