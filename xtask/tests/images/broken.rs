@@ -174,7 +174,7 @@ fn cases() -> Vec<Case> {
                 ("web: page", "the page does not answer"),
                 ("web + ssh: health", "not healthy after"),
                 ("web + ssh: page", "the page does not answer"),
-                ("coder + web: page on loopback", "on loopback the page is answered with"),
+                ("coder + web: page on loopback", "on loopback the page is answered with `000`"),
                 ("restricted: health", "not healthy after"),
                 ("restricted: page", "the page does not answer"),
             ],
