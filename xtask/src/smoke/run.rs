@@ -335,12 +335,13 @@ impl Trying<'_> {
     async fn loopback(&self, name: &str) -> Verdict {
         let ask = |host: &str| {
             format!(
-                "curl --silent --show-error --max-time 20 --output /dev/null --write-out '%{{http_code}}' http://{host}:{WEB_PORT}/"
+                "curl --silent --show-error --max-time 8 --output /dev/null --write-out '%{{http_code}}' http://{host}:{WEB_PORT}/"
             )
         };
-        // It may still be on its way: Coder's agent is what the container waits for, not this.
+        // It may still be on its way: Coder's agent is what the container waits for, not this. Bounded by time and not by a number
+        // of tries, which on a busy machine take longer than the whole may.
         let script = format!(
-            "for i in $(seq 60); do code=$({}) && break; sleep 0.5; done 2> /dev/null; {}",
+            "end=$(($(date +%s) + 25)); while [ $(date +%s) -lt $end ]; do code=$({}) && break; sleep 0.5; done 2> /dev/null; {}",
             ask("127.0.0.1"),
             ask("127.0.0.1")
         );
