@@ -17,10 +17,15 @@ use crate::host::{Authority, HostError, Mend, os};
 const SOCKET: &str = "/var/run/docker.sock";
 /// Where dockerd writes its process id.
 const PID_FILE: &str = "/var/run/docker.pid";
-/// How long an engine may take to answer, and to stop (it stops its containers first).
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a living engine may take until it answers: it first reads what it has, and with 20 000 entries of build cache on
+/// a disk that has just been attached that is more than a minute.
+const START: Duration = Duration::from_secs(300);
+/// How long it may take to stop (it stops its containers first).
+const STOP: Duration = Duration::from_secs(60);
 /// How often it is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often is told that it is still waited for.
+const TELL: Duration = Duration::from_secs(10);
 
 /// An engine that we started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,16 +111,15 @@ pub(super) async fn start(
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
     let mut child = Asked::new(command.spawn().map_err(HostError::io("start", Path::new("setsid")))?);
     let call = Call { program: "dockerd", needed_for: "building and running images", exit: Exit::Missing };
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !answers(Path::new(SOCKET)).await {
-        if let Some(status) = child.ended().map_err(HostError::io("start", Path::new("dockerd")))? {
-            return Err(call.failed(&status.to_string(), last_lines(&log), Some(log)));
-        }
-        if tokio::time::Instant::now() > deadline {
-            let status = format!("no answer within {} seconds", PATIENCE.as_secs());
-            return Err(call.failed(&status, last_lines(&log), Some(log)));
-        }
-        tokio::time::sleep(LOOK).await;
+    let tell = |waited: Duration| {
+        let current = format!("waiting for dockerd, which reads what it has ({} s)", waited.as_secs());
+        events.emit(Event::StepProgress { step: step.to_owned(), current, done: 0, total: 0 });
+    };
+    let ended = || child.ended().map(|status| status.map(|status| status.to_string()));
+    match until_it_answers(Path::new(SOCKET), [START, TELL], ended, tell).await {
+        Ok(None) => {}
+        Ok(Some(status)) => return Err(call.failed(&status, last_lines(&log), Some(log))),
+        Err(error) => return Err(HostError::io("start", Path::new("dockerd"))(error)),
     }
     let pid = std::fs::read_to_string(PID_FILE).ok().and_then(|pid| pid.trim().parse().ok());
     let process = pid.and_then(Process::dockerd).ok_or_else(|| HostError::Malformed {
@@ -127,6 +131,33 @@ pub(super) async fn start(
     json.and_then(|json| std::fs::write(&path, json)).map_err(HostError::io("write", &path))?;
     child.let_go();
     Ok(Some(Started { pid: process.pid, log }))
+}
+
+/// Waits for the engine's answer, no longer than it lives, and tells every so often that it still waits. Why there is none,
+/// if there is none.
+async fn until_it_answers(
+    socket: &Path,
+    [patience, every]: [Duration; 2],
+    mut ended: impl FnMut() -> std::io::Result<Option<String>>,
+    tell: impl Fn(Duration),
+) -> std::io::Result<Option<String>> {
+    let started = tokio::time::Instant::now();
+    let mut told = Duration::ZERO;
+    while !answers(socket).await {
+        let waited = started.elapsed();
+        if let Some(status) = ended()? {
+            return Ok(Some(status));
+        }
+        if waited > patience {
+            return Ok(Some(format!("no answer within {patience:?}")));
+        }
+        if waited >= told + every {
+            told = waited;
+            tell(waited);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(None)
 }
 
 /// Lets our own group talk to an engine that sudo starts.
@@ -176,11 +207,11 @@ pub async fn stop_engine(places: &Places) -> Result<Stopped, HostError> {
         return Ok(Stopped::NotRunning);
     };
     ask_to_end(process.pid).await?;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + STOP;
     while process.lives() {
         if tokio::time::Instant::now() > deadline {
             let call = Call { program: "dockerd", needed_for: "building and running images", exit: Exit::Missing };
-            let status = format!("process {} does not end within {} seconds", process.pid, PATIENCE.as_secs());
+            let status = format!("process {} does not end within {} seconds", process.pid, STOP.as_secs());
             return Err(call.failed(&status, Vec::new(), None));
         }
         tokio::time::sleep(LOOK).await;
@@ -288,6 +319,24 @@ mod tests {
         }
         child.kill().and_then(|()| child.wait()).expect("ended");
         assert!(!process.lives());
+    }
+
+    #[tokio::test]
+    async fn it_is_waited_for_as_long_as_it_lives_and_no_longer_than_it_may_take() {
+        let home = tempfile::tempdir().expect("a folder");
+        let (nobody, told) = (home.path().join("socket"), std::cell::Cell::new(0));
+        let tell = |_| told.set(told.get() + 1);
+        let often = [350, 100].map(Duration::from_millis);
+        let why = until_it_answers(&nobody, often, || Ok(None), tell).await.expect("no error");
+        assert_eq!(why.as_deref(), Some("no answer within 350ms"));
+        assert!((1..=3).contains(&told.take()));
+        let mut looks = 0;
+        let ended = || {
+            looks += 1;
+            Ok((looks == 3).then(|| "exit status: 1".to_owned()))
+        };
+        let why = until_it_answers(&nobody, [START, TELL], ended, tell).await.expect("no error");
+        assert_eq!((why.as_deref(), looks, told.take()), (Some("exit status: 1"), 3, 0));
     }
 
     #[tokio::test]
