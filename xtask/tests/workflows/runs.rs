@@ -9,14 +9,35 @@ use super::root;
 use super::support::github::{Github, REPOSITORY, TOKEN};
 use super::support::vendors::Vendors;
 
+/// Leaves the fork one variant: what is tried is the way through the jobs.
+fn only_aws(fork: &Fork) {
+    let table = fork.read("variants.toml");
+    let (rest, last) = (table.find("[variants.azure]").expect("azure"), table.find("# Destinations.").expect("destinations"));
+    let destinations = last - (last - table[..last].rfind("# ---").expect("a line"));
+    fork.replace("variants.toml", &table[rest..destinations], "");
+}
+
+/// Where GitHub's API is cannot be said to act: it is written into the workflow, at this step.
+fn github_at(fork: &Fork, workflow: &str, step: &str, github: &Github) {
+    let address = &github.front.address;
+    let to =
+        format!("{step}\n        env:\n          GITHUB_API_URL: http://{address}\n          GITHUB_REPOSITORY: {REPOSITORY}");
+    fork.replace(&format!(".github/workflows/{workflow}"), &format!("{step}\n        env:"), &to);
+}
+
 #[test]
-fn a_release_by_hand_is_the_same_in_both_registries() {
+fn a_tag_is_released_to_both_registries_announced_and_promoted() {
     let fork = Fork::new(false);
-    let inputs = json!({ "variants": "aws", "build-date": "", "no-cache": "false", "dry-run": "false" });
-    let ran = fork.dispatch("release.yml", "publish", &inputs).succeeds();
-    // What publishes compiles nothing.
-    assert_eq!(ran.cargo.iter().filter(|call| call.starts_with("publish:")).count(), 0, "{:?}", ran.cargo);
-    assert_eq!(ran.cargo.first().map(String::as_str), Some("compile: xtask compile --output target/programs"));
+    only_aws(&fork);
+    fork.commit();
+    let github = Github::with(&fork.repository());
+    github_at(&fork, "release.yml", "- name: Announce", &github);
+    let fork = fork.with("--secret", &format!("GITHUB_TOKEN={TOKEN}"));
+
+    let pushed = json!({ "ref": "refs/tags/v1", "ref_name": "v1", "ref_type": "tag" });
+    let ran = fork.act("push", &pushed, "release.yml", None).succeeds();
+    // What publishes and announces compiles nothing.
+    assert_eq!(ran.cargo, ["compile: xtask compile --output target/programs"]);
     let digest = fork.one.skopeo("aws", None).expect("published");
     assert_eq!(fork.two.skopeo("aws", None), Some(digest));
     assert!(ran.log.contains("Success - Main Verify"), "{}", ran.log);
@@ -24,6 +45,24 @@ fn a_release_by_hand_is_the_same_in_both_registries() {
     let expected = [&fork.two, &fork.one].map(|registry| format!("{}  {}:aws-2026.11.20-", digest.hex(), registry.repository()));
     assert!(attested.lines().zip(&expected).all(|(line, expected)| line.starts_with(expected)), "{attested}");
     assert_eq!(attested.lines().count(), 2, "{attested}");
+    let releases = github.releases();
+    assert_eq!((releases.len(), &releases[0]["tag_name"]), (1, &json!("v1")), "{}", ran.log);
+    let notes = releases[0]["body"].as_str().expect("notes");
+    assert!(notes.contains(&format!("| `aws` | `{digest}` | ")) && notes.contains("Published for the first time."), "{notes}");
+    assert!(!ran.log.contains(TOKEN), "{}", ran.log);
+
+    // By hand, to see what there would be to do: nothing, and nothing is attested or announced.
+    let inputs = json!({ "variants": "aws", "build-date": "", "no-cache": "false", "dry-run": "true" });
+    let shown = fork.dispatch("release.yml", "announce", &inputs).succeeds();
+    assert!(shown.log.contains("nothing to build: all of it is published"), "{}", shown.log);
+    assert!(!shown.log.contains("Run Main Verify") && !shown.log.contains("Run Main Attest"), "{}", shown.log);
+    assert_eq!(github.releases().len(), 1);
+
+    let inputs = json!({ "variant": "aws", "digest": digest.to_string(), "tag": "aws-stable", "dry-run": "false" });
+    let promoted = fork.dispatch("promote.yml", "promote", &inputs).succeeds();
+    for registry in [&fork.one, &fork.two] {
+        assert_eq!(registry.skopeo("aws-stable", None), Some(digest), "{}", promoted.log);
+    }
 }
 
 #[test]
@@ -60,20 +99,12 @@ fn a_newer_runner_is_proposed() {
     let (fork, vendors) = (Fork::new(false), Vendors::start());
     vendors.publish_runner("2.338.0");
     // A family of one variant, which knows where the vendors are, and leaves out what the double's programs would be.
-    let table = fork.read("variants.toml");
-    let (rest, last) = (table.find("[variants.azure]").expect("azure"), table.find("# Destinations.").expect("destinations"));
-    let destinations = last - (last - table[..last].rfind("# ---").expect("a line"));
-    fork.replace("variants.toml", &table[rest..destinations], "");
+    only_aws(&fork);
     fork.replace("variants.toml", "without = [", "without = [\"github-runner\", \"vscode-cli\", ");
     fork.replace("variants.toml", "# Destinations.", &format!("# Destinations.\n{}", vendors.mirrors_toml()));
     fork.commit();
-    // Where GitHub's API is cannot be said to act.
     let github = Github::with(&fork.repository());
-    let at = format!(
-        "Propose\n        env:\n          GITHUB_API_URL: http://{}\n          GITHUB_REPOSITORY: {REPOSITORY}",
-        github.front.address
-    );
-    fork.replace(".github/workflows/bump.yml", "Propose\n        env:", &at);
+    github_at(&fork, "bump.yml", "- name: Propose", &github);
     let app = [("--var", "BUMP_APP_CLIENT_ID=Iv1".to_owned()), ("--secret", "BUMP_APP_PRIVATE_KEY=a key".to_owned())];
     let app = app.into_iter().chain([("--env", format!("ACT_APP_TOKEN={TOKEN}"))]);
     let fork = app.fold(fork, |fork, (flag, setting)| fork.with(flag, &setting));
