@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
@@ -16,12 +14,8 @@ use crate::cli::{Format, Pin};
 use crate::failure::{Exit, Failure};
 use crate::oci::{Digest, Reference, Repository};
 use crate::pin::{self, Change, Found, Kind, Replaced};
-use crate::registry::{Access, Configured, Registry, RegistryError, Sources};
-use crate::retry::{Policy, SystemClock};
+use crate::registry::{self, RegistryError, Sources};
 
-/// Somebody waits; a network that is down is told soon.
-const POLICY: Policy =
-    Policy { attempts: 3, base: Duration::from_millis(300), cap: Duration::from_secs(2), total: Duration::from_secs(30) };
 /// Questions at the same time.
 const AT_ONCE: usize = 8;
 
@@ -194,17 +188,10 @@ type Answers = BTreeMap<Reference, Result<Option<Digest>, RegistryError>>;
 /// Asks for every reference once.
 async fn ask(asks: BTreeMap<Reference, bool>, sources: &Sources) -> Answers {
     let asks = asks.into_iter().map(|(reference, insecure)| async move {
-        let answer = digest(&reference, insecure, sources).await;
+        let answer = registry::digest_of(&reference, insecure, sources).await;
         (reference, answer)
     });
     stream::iter(asks).buffer_unordered(AT_ONCE).collect().await
-}
-
-async fn digest(reference: &Reference, insecure: bool, sources: &Sources) -> Result<Option<Digest>, RegistryError> {
-    let identity = Arc::new(Configured::new(sources.clone(), reference.repository.registry()));
-    let clock = Arc::new(SystemClock::default());
-    let client = Registry::identified(&reference.repository, insecure, Access::Pull, identity, POLICY, clock)?;
-    client.digest(reference.tag.as_deref().unwrap_or("latest")).await
 }
 
 /// What would be accepted.

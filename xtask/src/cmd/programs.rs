@@ -72,6 +72,12 @@ pub(super) fn counts(output: &str) -> String {
     counts.split("; ").take(3).collect::<Vec<_>>().join("; ")
 }
 
+/// How many tests that are, without those that were ignored.
+pub(super) fn ran(counts: &str) -> u64 {
+    let number = |count: &str| count.strip_suffix(" passed").or(count.strip_suffix(" failed"))?.parse::<u64>().ok();
+    counts.split("; ").filter_map(number).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +122,6 @@ mod tests {
         let text = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.1s\n\nmore\n";
         assert_eq!(counts(text), "3 passed; 0 failed; 1 ignored");
         assert_eq!(counts("killed"), "no result");
+        assert_eq!(["3 passed; 2 failed; 1 ignored", "no result"].map(ran), [5, 0]);
     }
 }

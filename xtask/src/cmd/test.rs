@@ -1,20 +1,25 @@
 //! `cargo xtask test`: the whole test suite, with what it needs. `cargo xtask lint`: what needs nothing but the compiler.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt as _};
 use tokio::process::Command;
 
-use super::programs::{Program, counts, in_order, programs};
+use super::programs::{Program, counts, in_order, programs, ran};
 use super::session::variable;
 use super::{Session, setup};
 use crate::cli::{Lint, Test};
 use crate::failure::{Exit, Failure};
+use crate::host::requirement;
 
 /// How many test programs run at the same time: most of them wait for something most of the time. (Each runs as many tests at
 /// once as there are processors.)
 const AT_ONCE: usize = 2;
+
+/// Bytes that test programs may write into memory; twice as many have to be free.
+const MEMORY: u64 = 6 << 30;
 
 /// What is looked at before anything runs.
 const LINTS: [&[&str]; 2] =
@@ -33,24 +38,33 @@ pub(super) async fn run(session: &Session, args: &Test) -> Result<(), Failure> {
         }
     }
     let built = build(session).await?;
+    let memory = memory(session);
+    let temporary = memory.as_ref().map(tempfile::TempDir::path);
     let started = Instant::now();
-    let running = stream::iter(in_order(built).into_iter().map(|program| execute(session, program, args.filter.as_deref())));
+    let running = in_order(built).into_iter().map(|program| execute(session, program, temporary, args.filter.as_deref()));
+    let running = stream::iter(running);
     let failed = session.interruptible(async {
         let mut running = running.buffer_unordered(AT_ONCE);
-        let mut failed = Vec::new();
+        let (mut failed, mut count) = (Vec::new(), 0);
         while let Some(ended) = running.next().await {
-            failed.extend(ended?);
+            let (name, ran) = ended?;
+            failed.extend(name);
+            count += ran;
         }
-        Ok(failed)
+        Ok((failed, count))
     });
-    let failed = failed.await?;
+    let (failed, count) = failed.await?;
     session.console.say(&format!("all test programs have ended after {:.0} s", started.elapsed().as_secs_f64()));
     if !failed.is_empty() {
         return Err(Failure::new(Exit::Unexpected, format!("tests failed: {}", failed.join(", ")))
             .hint("the output of each stands above; cargo xtask test NAME    runs the tests whose name contains that"));
     }
-    if args.filter.is_none() {
-        cargo(session, &["test", "--quiet", "--workspace", "--doc"]).await?;
+    match &args.filter {
+        None => cargo(session, &["test", "--quiet", "--workspace", "--doc"]).await?,
+        Some(filter) if count == 0 => {
+            return Err(Failure::new(Exit::Usage, format!("`{filter}`: no test has a name that contains this")));
+        }
+        Some(_) => {}
     }
     Ok(())
 }
@@ -71,10 +85,29 @@ pub(super) async fn lint(session: &Session, args: &Lint) -> Result<(), Failure> 
     Err(if args.fix { first } else { first.hint("cargo xtask lint --fix    mends what can be mended") })
 }
 
+/// A folder in memory for what tests write, where there is one with room: on a disk, registries wait for each of their files to
+/// be written through, and so for all that the engine writes. None where the user has said where temporary files go.
+fn memory(session: &Session) -> Option<tempfile::TempDir> {
+    let (shared, free) = (Path::new("/dev/shm"), requirement::free_bytes);
+    if variable("TMPDIR").is_some() || free(shared)? < MEMORY || available()? < 2 * MEMORY {
+        return None;
+    }
+    let made = tempfile::Builder::new().prefix("gantry-tests-").tempdir_in(shared).ok()?;
+    session.console.say(&format!("temporary files lie in memory: {}", made.path().display()));
+    Some(made)
+}
+
+/// Bytes of memory that programs can have. (proc(5), meminfo.)
+fn available() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?.trim().strip_suffix(" kB")?;
+    kib.parse::<u64>().ok().map(|kib| kib << 10)
+}
+
 /// The cargo that runs us.
-fn program(session: &Session, path: Option<&std::path::Path>) -> Command {
+fn program(session: &Session, path: Option<&Path>) -> Command {
     let cargo = variable("CARGO").unwrap_or_else(|| "cargo".to_owned());
-    let mut command = Command::new(path.unwrap_or(std::path::Path::new(&cargo)));
+    let mut command = Command::new(path.unwrap_or(Path::new(&cargo)));
     command.current_dir(&session.root).kill_on_drop(true);
     // Variables of the cargo that runs us are not those of the one that we run.
     for (name, _) in std::env::vars_os() {
@@ -112,9 +145,16 @@ async fn build(session: &Session) -> Result<Vec<Program>, Failure> {
     }
 }
 
-/// Runs a test program to its end and prints what it has printed, in one piece. Its name, where something failed.
-async fn execute(session: &Session, built: Program, filter: Option<&str>) -> Result<Option<String>, Failure> {
+/// Runs a test program to its end and prints what it has printed, in one piece. Its name, where something failed, and how
+/// many tests ran.
+async fn execute(
+    session: &Session,
+    built: Program,
+    temporary: Option<&Path>,
+    filter: Option<&str>,
+) -> Result<(Option<String>, u64), Failure> {
     let mut command = program(session, Some(&built.path));
+    command.envs(temporary.map(|folder| ("TMPDIR", folder)));
     // Where cargo runs it, too.
     command.current_dir(&built.folder).env("CARGO_MANIFEST_DIR", &built.folder).args(filter);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -127,7 +167,7 @@ async fn execute(session: &Session, built: Program, filter: Option<&str>) -> Res
     let text = String::from_utf8_lossy(&text);
     let (name, seconds, counts) = (&built.name, started.elapsed().as_secs_f64(), counts(&text));
     session.console.say(&format!("\n--- {name}\n{}\n--- {name}: {counts}, {seconds:.1} s\n", text.trim_end()));
-    Ok((!output.status.success()).then(|| built.name.clone()))
+    Ok(((!output.status.success()).then(|| built.name.clone()), ran(&counts)))
 }
 
 fn missing(error: std::io::Error) -> Failure {

@@ -5,8 +5,10 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::ecs::{Ecs, NEW, OLD, deployment, state};
+use crate::support::ecs::{Ecs, NEW, OLD, deployment, of, state};
+use crate::support::family::TinyFamily;
 use crate::support::moto::{self, CANARY, Moto};
+use crate::support::registry::{LocalRegistry, run};
 use crate::support::xtask::{Ran, command, ended, ran, wait_for};
 
 /// The family whose images are deployed: the real one.
@@ -64,7 +66,10 @@ fn a_service_is_deployed_anew_in_moto_and_with_an_image_as_a_new_revision() {
     assert_ne!(now["deployments"][0]["id"], before["deployments"][0]["id"]);
     assert_eq!(done.events_of("step-finished")[0]["outcome"], "done");
 
-    let new = format!("ghcr.io/sapphire-health/ansible-epic:aws@{DIGEST}");
+    let published = TinyFamily::new();
+    let base = published.base();
+    let inspect = ["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &format!("docker://{base}")];
+    let new = format!("{base}@{}", run("skopeo", &inspect));
     let shown = deploy(&moto.endpoint, &["--service", "ansible", "--image", &new, "--dry-run"]).ends(0);
     assert!(shown.stdout.contains(&format!("{IMAGE} → {new}, in a new revision")), "{}", shown.stdout);
     deploy(&moto.endpoint, &["--service", "ansible", "--image", &new, "--no-wait"]).ends(0);
@@ -77,11 +82,51 @@ fn a_service_is_deployed_anew_in_moto_and_with_an_image_as_a_new_revision() {
     assert_eq!(definition["containerDefinitions"][0]["environment"][0]["name"], "TZ");
     assert_eq!(revision["tags"], json!([{ "key": "team", "value": "x" }]));
 
-    // That is a digest now: the same bytes again.
-    deploy(&moto.endpoint, &["--service", "ansible", "--dry-run"]).ends(0).says(&["by its digest", "cargo xtask pin"]);
+    // Services of one task definition share its next revision.
+    let definition = json!({ "family": "shared", "containerDefinitions": [{ "name": "c", "image": IMAGE, "memory": 512 }] });
+    let two = ["a", "b"].map(|name| {
+        let service = json!({ "cluster": "workspaces", "serviceName": name, "taskDefinition": "shared", "desiredCount": 1 });
+        ("create_service", service)
+    });
+    let calls: Vec<_> = std::iter::once(("register_task_definition", definition)).chain(two).collect();
+    moto.boto_all("ecs", &calls);
+    deploy(&moto.endpoint, &["--service", "a", "--service", "b", "--image", &new, "--no-wait"]).ends(0);
+    for name in ["a", "b"] {
+        let definition = described(&moto, name)["taskDefinition"].to_string();
+        assert!(definition.ends_with("task-definition/shared:2\""), "{name}: {definition}");
+    }
+
+    // Where a digest stands, a new deployment gets the same bytes again.
+    service(&moto, "pinned", 1, &[&format!("{IMAGE}@{DIGEST}")]);
+    deploy(&moto.endpoint, &["--service", "pinned", "--dry-run"]).ends(0).says(&["by its digest", "cargo xtask pin"]);
     service(&moto, "other", 1, &["nginx"]);
     deploy(&moto.endpoint, &["--service", "other", "--dry-run"]).ends(0).says(&["no image of this family", "`nginx`"]);
     deploy(&moto.endpoint, &["--service", "other", "--image", &new]).ends(3).says(&["`--image` replaces none"]);
+}
+
+#[test]
+fn an_image_that_is_not_there_is_not_deployed() {
+    let (moto, registry) = (Moto::start(), LocalRegistry::start(None));
+    service(&moto, "ansible", 0, &[IMAGE]);
+    let before = described(&moto, "ansible");
+    let nope = registry.repository().tag("nope").to_string();
+    let gone = format!("{}@{DIGEST}", registry.repository());
+    for image in [&nope, &gone] {
+        let refused = deploy(&moto.endpoint, &["--service", "ansible", "--service", "other", "--image", image]).ends(3);
+        // With everything else that is wrong.
+        refused.says(&[
+            &format!("no image `{image}`: its registry has none of this name"),
+            "no service `other`",
+            "cargo xtask verify",
+        ]);
+    }
+    assert_eq!(described(&moto, "ansible"), before);
+    // Where the registry cannot be asked from here, tasks may still be able to pull from it.
+    registry.kill();
+    deploy(&moto.endpoint, &["--service", "ansible", "--image", &nope, "--no-wait"])
+        .ends(0)
+        .says(&[&format!("whether `{nope}` is there cannot be told from here")]);
+    assert_ne!(described(&moto, "ansible")["taskDefinition"], before["taskDefinition"]);
 }
 
 #[test]
@@ -205,6 +250,34 @@ fn a_deployment_that_comes_to_nothing_has_a_code_of_its_own() {
     deploy(&endpoint, &["--service", "ansible"])
         .ends(3)
         .says(&["refuses `ecs:UpdateService`: AccessDeniedException: no UpdateService now", "policy has to allow"]);
+}
+
+#[test]
+fn of_several_services_each_is_told() {
+    const WHY: &str = "ECS deployment circuit breaker: tasks failed to start.";
+    let going = || state(&[deployment(NEW, "PRIMARY", "IN_PROGRESS", 0, "")], &[]);
+    let failed = || state(&[deployment(NEW, "PRIMARY", "FAILED", 0, WHY)], &["(service ansible) stopped."]);
+    let steady = || state(&[deployment(NEW, "PRIMARY", "COMPLETED", 1, "")], &[]);
+    let both = |ansible: Value, runner: Value| json!([ansible, of("runner", runner)]);
+    for (states, exit, words) in [
+        // Each is waited for until it is steady itself.
+        (vec![both(going(), steady()), both(steady(), steady())], 0, &[][..]),
+        (
+            vec![both(failed(), going())],
+            9,
+            &[&format!("the deployment of `ansible` failed: {WHY}"), "(the deployment of `runner` goes on)"],
+        ),
+        (vec![both(steady(), failed())], 9, &["the deployment of `runner` failed"]),
+        (vec![both(failed(), failed())], 9, &["the deployment of `ansible` failed", "; the deployment of `runner` failed"]),
+        (vec![json!([steady()])], 9, &["the service `runner` is gone"]),
+    ] {
+        let ecs = Ecs::going_through(states);
+        let endpoint = format!("http://{}", ecs.front.address);
+        let done = deploy(&endpoint, &["--service", "ansible", "--service", "runner"]).ends(exit).says(words);
+        if exit == 0 {
+            assert!(done.stdout.contains("ansible: steady") && done.stdout.contains("runner: steady"), "{}", done.stdout);
+        }
+    }
 }
 
 #[test]

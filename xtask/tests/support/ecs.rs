@@ -1,4 +1,4 @@
-//! Amazon ECS while a deployment goes on, which moto does not show: one cluster and one service that go through states as a test
+//! Amazon ECS while deployments go on, which moto does not show: one cluster and its services, which go through states as a test
 //! lists them. A double, written from the public API reference (JSON 1.1 protocol, DescribeServices, UpdateService): nobody
 //! asked ECS itself.
 
@@ -15,7 +15,8 @@ pub const NEW: &str = "ecs-svc/1000000000000000002";
 
 #[derive(Default)]
 struct State {
-    /// What DescribeServices answers from the next request on, once UpdateService was asked; the last one stays.
+    /// What DescribeServices answers from the next request on, once UpdateService was asked: a service, or a list of some. The last
+    /// one stays.
     states: Vec<Value>,
     begun: bool,
     /// The next answers of an operation: status, `__type`.
@@ -50,6 +51,12 @@ pub fn state(deployments: &[Value], events: &[&str]) -> Value {
     })
 }
 
+/// The same state of another service.
+pub fn of(name: &str, mut state: Value) -> Value {
+    state["serviceName"] = name.into();
+    state
+}
+
 impl Ecs {
     /// With these states, one after the other.
     pub fn going_through(states: Vec<Value>) -> Self {
@@ -64,8 +71,12 @@ impl Ecs {
                 let told = json!({ "__type": format!("com.amazonaws.ecs#{kind}"), "message": format!("no {action} now") });
                 return Say::Answer(answer(status, "application/x-amz-json-1.1", told.to_string()));
             }
-            let before =
-                super::ecs::state(&[deployment(OLD, "PRIMARY", "COMPLETED", 1, "")], &["(service ansible) is old news."]);
+            let body: Value = serde_json::from_slice(asked.body()).unwrap_or_default();
+            let names: Vec<&str> = body["services"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let before = |name: &&str| {
+                let deployments = [deployment(OLD, "PRIMARY", "COMPLETED", 1, "")];
+                of(name, super::ecs::state(&deployments, &["(service ansible) is old news."]))
+            };
             let told = match action.as_str() {
                 "DescribeClusters" => {
                     json!({ "clusters": [{ "clusterName": "workspaces", "status": "ACTIVE" }], "failures": [] })
@@ -75,15 +86,20 @@ impl Ecs {
                     { "name": "workspace", "image": "ghcr.io/sapphire-health/ansible-epic:aws-coder" },
                 ] } })
                 }
-                "DescribeServices" if !state.begun => json!({ "services": [before], "failures": [] }),
+                "DescribeServices" if !state.begun => {
+                    json!({ "services": names.iter().map(before).collect::<Vec<_>>(), "failures": [] })
+                }
                 "DescribeServices" => {
                     let now = if state.states.len() > 1 { state.states.remove(0) } else { state.states[0].clone() };
-                    json!({ "services": [now], "failures": [] })
+                    let now = if let Value::Array(services) = now { services } else { vec![now] };
+                    let asked = now.into_iter().filter(|service| names.iter().any(|name| service["serviceName"] == *name));
+                    json!({ "services": asked.collect::<Vec<_>>(), "failures": [] })
                 }
                 "UpdateService" => {
                     state.begun = true;
                     let both = [deployment(NEW, "PRIMARY", "IN_PROGRESS", 0, ""), deployment(OLD, "ACTIVE", "COMPLETED", 1, "")];
-                    json!({ "service": super::ecs::state(&both, &["(service ansible) is old news."]) })
+                    let name = body["service"].as_str().unwrap_or_default();
+                    json!({ "service": of(name, super::ecs::state(&both, &["(service ansible) is old news."])) })
                 }
                 other => panic!("`{other}` was asked"),
             };

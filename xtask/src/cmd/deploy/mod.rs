@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use self::failures::{failed, late, together};
 use super::Session;
-use super::destinations::targets;
+use super::destinations::{sources, targets};
 use super::prepare::read_family;
 use super::session::variable;
 use crate::cli::DeployEcs;
@@ -18,6 +18,7 @@ use crate::event::{Event, Events, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::family::Family;
 use crate::oci::{Reference, Repository};
+use crate::registry;
 
 /// ECS changes slowly, and limits how often it is asked.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -27,8 +28,8 @@ const STALE: Duration = Duration::from_secs(30);
 
 pub(super) async fn ecs(session: &Session, args: &DeployEcs) -> Result<(), Failure> {
     let family = read_family(session)?;
-    let (ecs, plans) = session.interruptible(prepared(args, &family)).await?;
     let events = session.console.events();
+    let (ecs, plans) = session.interruptible(prepared(args, &family, &events)).await?;
     for warning in plans.iter().flat_map(|plan| warnings(plan, args)) {
         events.emit(Event::Warning { text: warning });
     }
@@ -94,18 +95,24 @@ impl Begun {
 }
 
 /// Checks everything that can be checked, all at once.
-async fn prepared(args: &DeployEcs, family: &Family) -> Result<(Ecs, Vec<Plan>), Failure> {
-    let repositories: Vec<Repository> = targets(family, &[])?.into_iter().map(|target| target.repository).collect();
-    if let Some(image) = &args.image {
-        image.parse::<Reference>().map_err(|error| Failure::new(Exit::Usage, format!("--image: {error}")))?;
-    }
+async fn prepared(args: &DeployEcs, family: &Family, events: &Events) -> Result<(Ecs, Vec<Plan>), Failure> {
+    let targets = targets(family, &[])?;
+    let repositories: Vec<Repository> = targets.iter().map(|target| target.repository.clone()).collect();
+    let image = args.image.as_ref().map(|image| image.parse::<Reference>()).transpose();
+    let image = image.map_err(|error| Failure::new(Exit::Usage, format!("--image: {error}")))?;
     let mut known = BTreeSet::new();
     let names: Vec<String> = args.services.iter().filter(|name| known.insert(name.as_str())).cloned().collect();
     let identity = Identity { region: region(args), profile: args.profile.clone(), endpoint: variable("AWS_ENDPOINT_URL_ECS") };
     let ecs = Ecs::connect(identity).await?;
     let mut problems = Vec::new();
     let mut hints = Vec::new();
-    let (cluster, services) = tokio::join!(ecs.cluster(&args.cluster), ecs.services(&args.cluster, &names));
+    let known = sources(family)?;
+    let looked = async {
+        let image = image.as_ref()?;
+        let insecure = targets.iter().any(|target| target.insecure && target.repository == image.repository);
+        Some((image, registry::digest_of(image, insecure, &known).await))
+    };
+    let (cluster, services, looked) = tokio::join!(ecs.cluster(&args.cluster), ecs.services(&args.cluster, &names), looked);
     match cluster {
         Ok(Some(cluster)) if cluster.status == "ACTIVE" => {}
         Ok(Some(cluster)) => problems.push(format!("the cluster `{}` is {}", args.cluster, cluster.status.to_lowercase())),
@@ -124,6 +131,17 @@ async fn prepared(args: &DeployEcs, family: &Family) -> Result<(Ecs, Vec<Plan>),
             (Vec::new(), Vec::new())
         }
     };
+    match looked {
+        Some((image, Ok(None))) => {
+            problems.push(format!("no image `{image}`: its registry has none of this name"));
+            hints.push("cargo xtask verify    (tells what is published where)".to_owned());
+        }
+        // The tasks may well be able to pull what this machine may not ask for.
+        Some((image, Err(error))) => {
+            events.emit(Event::Warning { text: format!("whether `{image}` is there cannot be told from here: {error}") });
+        }
+        Some((_, Ok(Some(_)))) | None => {}
+    }
     for name in &missing {
         problems.push(format!("no service `{name}` in the cluster `{}`", args.cluster));
     }

@@ -200,14 +200,16 @@ fn disk(name: &str, path: &Path, wanted: u64, mend: &str) -> Option<Requirement>
     })
 }
 
+/// Bytes that are free for this user where `folder` is; none where that cannot be told.
 #[cfg(unix)]
-fn free_bytes(folder: &Path) -> Option<u64> {
+pub fn free_bytes(folder: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     stat.f_bavail.checked_mul(stat.f_frsize)
 }
 
+/// Nobody is asked there.
 #[cfg(not(unix))]
-fn free_bytes(_: &Path) -> Option<u64> {
+pub fn free_bytes(_: &Path) -> Option<u64> {
     None
 }
 

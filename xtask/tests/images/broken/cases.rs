@@ -1,39 +1,4 @@
-//! Images that are broken on purpose: `smoke` fails at the right check, with the right words, and at nothing else.
-
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
-
-use crate::docker::try_docker;
-use crate::family::image;
-use crate::smoke::{checks, report, smoke};
-
-/// An image that is broken on purpose.
-pub(crate) struct Broken {
-    pub(crate) tag: String,
-}
-
-impl Broken {
-    pub(crate) fn new(name: &str, from: &str, dockerfile: &str) -> Self {
-        let tag =
-            format!("gantry-test-broken-{}:{}", std::process::id(), name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
-        let mut build = Command::new("docker");
-        // The classic builder asks no registry for a local name.
-        build.args(["build", "--quiet", "--force-rm", "--tag", &tag, "-"]).env("DOCKER_BUILDKIT", "0");
-        let mut build = build.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("docker runs");
-        let text = format!("FROM {}\n{dockerfile}\n", image(from));
-        build.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("docker reads");
-        let built = build.wait_with_output().expect("docker ends");
-        assert!(built.status.success(), "{name}: {}", String::from_utf8_lossy(&built.stderr));
-        Self { tag }
-    }
-}
-
-impl Drop for Broken {
-    fn drop(&mut self) {
-        try_docker(&["rmi", "--force", &self.tag]);
-    }
-}
+//! Each image that is broken on purpose, with the checks that are to fail and their words.
 
 /// An instruction that writes a program.
 fn program(path: &str, first: &str, script: &str) -> String {
@@ -69,16 +34,17 @@ fn runner(version: &str) -> String {
     format!("LABEL gantry.pin.github-runner=2.337.0 gantry.omitted=vscode-cli\nRUN mkdir -p /opt/actions-runner/bin\n{program}")
 }
 
-struct Case {
-    name: &'static str,
-    from: &'static str,
-    dockerfile: String,
+/// An image, and where it fails.
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) from: &'static str,
+    pub(super) dockerfile: String,
     /// What is tried of it, beside what takes no container: what it could break. None: everything.
-    tries: &'static [&'static str],
+    pub(super) tries: &'static [&'static str],
     /// How long its containers may take, in seconds.
-    patience: u16,
+    pub(super) patience: u16,
     /// The checks that fail, each with words of its message.
-    fails: Vec<(&'static str, &'static str)>,
+    pub(super) fails: Vec<(&'static str, &'static str)>,
 }
 
 impl Case {
@@ -94,11 +60,12 @@ impl Case {
 }
 
 /// What takes no container. (`growth` asks a registry.)
-const STILL: [&str; 8] = ["entrypoint", "user", "health check", "environment", "labels", "secrets in*", "layers", "size"];
+pub(super) const STILL: [&str; 8] =
+    ["entrypoint", "user", "health check", "environment", "labels", "secrets in*", "layers", "size"];
 /// Nothing but that.
 const NOTHING: &[&str] = &["labels"];
 
-fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let case = |name, from, dockerfile: &str, fails: &[(&'static str, &'static str)]| Case {
         name,
         from,
@@ -371,44 +338,4 @@ fn cases() -> Vec<Case> {
         .tries(&["tool code", "tunnel: *"])
         .patience(8),
     ]
-}
-
-#[test]
-fn every_broken_image_fails_where_it_is_broken_and_nowhere_else() {
-    let only = std::env::var("GANTRY_BROKEN").ok();
-    let cases: Vec<Case> =
-        cases().into_iter().filter(|case| only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))).collect();
-    let (todo, wrong) = (Mutex::new(cases.iter()), Mutex::new(Vec::new()));
-    let next = || todo.lock().expect("nobody panicked").next();
-    let work = || {
-        while let Some(case) = next() {
-            let state = tempfile::tempdir().expect("a folder");
-            let broken = Broken::new(case.name, case.from, &case.dockerfile);
-            let patience = case.patience.to_string();
-            let mut args = vec!["--variant", case.from, "--image", &broken.tag, "--patience", &patience];
-            if !case.tries.is_empty() {
-                args.extend(STILL.iter().chain(case.tries).flat_map(|check| ["--only", check]));
-            }
-            let output = smoke(state.path(), &args).output().expect("xtask runs");
-            let report = report(&output);
-            let failed = checks(&report, "failed");
-            let expected: Vec<&str> = case.fails.iter().map(|(name, _)| *name).collect();
-            let found: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
-            let said = failed.iter().zip(&case.fails).all(|((_, message), (_, words))| message.contains(words));
-            println!("{}: {} s", case.name, report["seconds"]);
-            if found != expected || !said || output.status.code() != Some(5) {
-                wrong.lock().expect("nobody panicked").push(format!("{}: {:?} {failed:#?}", case.name, output.status.code()));
-            }
-            // It is nobody's image: nothing remembers it.
-            assert!(!state.path().join("gantry/smoke").exists());
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(work);
-        }
-    });
-    let wrong = wrong.into_inner().expect("nobody panicked");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(only.is_some() || cases.len() >= 15);
 }
