@@ -10,8 +10,9 @@ use super::{Session, age, destinations, engine, prepare, reach};
 use crate::cli::Doctor;
 use crate::failure::{Exit, Failure};
 use crate::family::Base;
-use crate::host::Mend;
 use crate::host::requirement::{self, NoEngine, Requirement, Survey};
+use crate::host::{Mend, installed};
+use crate::relock::{CLIENTS, Client};
 
 /// Where a local engine keeps its images, unless it was told otherwise.
 pub(super) const ENGINE_ROOT: &str = "/var/lib/docker";
@@ -41,13 +42,16 @@ pub(super) async fn run(session: &Session, args: &Doctor) -> Result<(), Failure>
     let lock = prepare::read_lock(session, &family)?;
     let pins = prepare::downloads(session, &family, &lock, profile)?;
     let aged = age::survey(&pins, &family, &lock, survey.platform);
+    let clients: Vec<Requirement> = CLIENTS.iter().map(client).collect();
     let value = json!({
         "schema": 1,
         "requirements": rows.iter().map(as_json).collect::<Vec<_>>(),
+        "for-bump": clients.iter().map(as_json).collect::<Vec<_>>(),
         "ages": aged.iter().map(age::as_json).collect::<Vec<_>>(),
         "destinations": reached.iter().map(Reached::json).collect::<Vec<_>>(),
     });
-    let text = rows.iter().map(as_text).chain(aged.iter().map(age::as_text)).chain(reached.iter().map(Reached::text));
+    let text = rows.iter().map(|row| as_text(row, "missing")).chain(clients.iter().map(|row| as_text(row, "absent")));
+    let text = text.chain(aged.iter().map(age::as_text)).chain(reached.iter().map(Reached::text));
     session.console.result(&value, &text.collect::<String>());
     let unreached = reached.iter().filter(|reached| args.publish && !reached.takes_pushes()).count();
     match rows.iter().filter(|row| !row.is_met()).count() + unreached {
@@ -57,12 +61,24 @@ pub(super) async fn run(session: &Session, args: &Doctor) -> Result<(), Failure>
     }
 }
 
-fn as_text(row: &Requirement) -> String {
+/// What `bump` asks others by: told, and missing to nobody who only builds.
+fn client(client: &Client) -> Requirement {
+    let found = installed(client.program).map(|path| path.display().to_string());
+    Requirement {
+        name: client.program.to_owned(),
+        found: found.ok_or_else(|| format!("no program `{}`", client.program)),
+        needed_for: format!("`bump`: {}", client.needed_for),
+        mend: Mend::Text(client.mend.to_owned()),
+    }
+}
+
+/// A line for what is there; for what is not, `absence` and what mends it.
+fn as_text(row: &Requirement, absence: &str) -> String {
     match &row.found {
         Ok(found) => format!("ok       {:20} {found}\n", row.name),
         Err(why) => {
             let mend = row.mend.text().map(|mend| format!("{:9}{:20} mend: {mend}\n", "", "")).unwrap_or_default();
-            format!("missing  {:20} {why} (for {})\n{mend}", row.name, row.needed_for)
+            format!("{absence:8} {:20} {why} (for {})\n{mend}", row.name, row.needed_for)
         }
     }
 }

@@ -5,8 +5,17 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 /// What takes longest, and so begins first: whatever is begun last ends alone.
-const LONG: [&str; 4] =
-    ["xtask/tests/images/main.rs", "xtask/tests/faults/main.rs", "xtask/tests/cli/main.rs", "xtask/tests/host.rs"];
+const LONG: [&str; 6] = [
+    "xtask/tests/images/main.rs",
+    "xtask/tests/cli/main.rs",
+    "xtask/tests/workflows/main.rs",
+    "xtask/tests/faults/main.rs",
+    "xtask/tests/host.rs",
+    "xtask/tests/transport/main.rs",
+];
+
+/// Whose tests wait for containers most of the time, and how many of them run at once.
+const WAITING: (&str, &str) = ("xtask/tests/images/main.rs", "4");
 
 /// A test program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +26,13 @@ pub(super) struct Program {
     pub(super) path: PathBuf,
     /// The package that it belongs to, where it runs.
     pub(super) folder: PathBuf,
+}
+
+impl Program {
+    /// How many of its tests run at once, where that is not as many as there are processors.
+    pub(super) fn threads(&self) -> Option<&'static str> {
+        (self.name == WAITING.0).then_some(WAITING.1)
+    }
 }
 
 /// A line of `cargo test --no-run --message-format json`, as far as it matters. (cargo's reference, "External tools".)
@@ -114,7 +130,7 @@ mod tests {
     #[test]
     fn what_is_long_is_a_test_program_of_this_repository() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-        assert!(LONG.iter().all(|long| root.join(long).is_file()));
+        assert!(LONG.iter().chain([&WAITING.0]).all(|long| root.join(long).is_file()));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::failure::{Exit, Failure};
 use crate::family::{Family, Published, closest};
 use crate::oci::{Digest, ImageConfig, Reference, Repository, is_tag};
 use crate::publish::Descriptor;
-use crate::registry::{Access, Registry, RegistryError, Sources};
+use crate::registry::{Registry, RegistryError, Sources};
 use crate::store::Want;
 
 /// A host that cannot exist: what has it in its name is in the engine, if anywhere.
@@ -239,7 +239,7 @@ impl Finder {
     }
 
     async fn in_registry(&self, repository: &Repository, insecure: bool, wanted: &str) -> Result<Option<Subject>, LookError> {
-        let registry = Registry::connect(repository, insecure, Access::Pull, &self.sources).await?;
+        let registry = Registry::looking(repository, insecure, &self.sources).await?;
         let Some(mut found) = registry.manifest(wanted).await? else { return Ok(None) };
         let mut head = Head::read(&found.bytes)?;
         if head.config.is_none() {

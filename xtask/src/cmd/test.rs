@@ -1,8 +1,10 @@
 //! `cargo xtask test`: the whole test suite, with what it needs. `cargo xtask lint`: what needs nothing but the compiler.
 
+use std::fmt::Write as _;
+use std::io::{Read as _, Seek as _};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
 use tokio::process::Command;
@@ -15,8 +17,14 @@ use crate::failure::{Exit, Failure};
 use crate::host::requirement;
 
 /// How many test programs run at the same time: most of them wait for something most of the time. (Each runs as many tests at
-/// once as there are processors.)
+/// once as there are processors, but for one that waits even more.)
 const AT_ONCE: usize = 2;
+
+/// How long a test program may take. One that hangs is ended, and what it has said until then is shown.
+const LIMIT: Duration = Duration::from_mins(40);
+
+/// How such folders are named, with the process that made them: `gantry-tests-4711-x7Kq2R`.
+const IN_MEMORY: &str = "gantry-tests-";
 
 /// Bytes that test programs may write into memory; twice as many have to be free.
 const MEMORY: u64 = 6 << 30;
@@ -92,9 +100,21 @@ fn memory(session: &Session) -> Option<tempfile::TempDir> {
     if variable("TMPDIR").is_some() || free(shared)? < MEMORY || available()? < 2 * MEMORY {
         return None;
     }
-    let made = tempfile::Builder::new().prefix("gantry-tests-").tempdir_in(shared).ok()?;
+    forget_the_killed(shared);
+    let made = tempfile::Builder::new().prefix(&format!("{IN_MEMORY}{}-", std::process::id())).tempdir_in(shared).ok()?;
     session.console.say(&format!("temporary files lie in memory: {}", made.path().display()));
     Some(made)
+}
+
+/// Removes what runs have left that were killed: they hold memory.
+fn forget_the_killed(shared: &Path) {
+    for entry in std::fs::read_dir(shared).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(IN_MEMORY).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Bytes of memory that programs can have. (proc(5), meminfo.)
@@ -155,19 +175,40 @@ async fn execute(
 ) -> Result<(Option<String>, u64), Failure> {
     let mut command = program(session, Some(&built.path));
     command.envs(temporary.map(|folder| ("TMPDIR", folder)));
+    if variable("RUST_TEST_THREADS").is_none() {
+        command.envs(built.threads().map(|threads| ("RUST_TEST_THREADS", threads)));
+    }
     // Where cargo runs it, too.
     command.current_dir(&built.folder).env("CARGO_MANIFEST_DIR", &built.folder).args(filter);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     session.console.say(&format!("running {}", built.name));
     let started = Instant::now();
-    let output = command.output().await.map_err(|error| {
+    let (success, mut text) = told(command).await.map_err(|error| {
         Failure::new(Exit::Unexpected, format!("cannot run the test program `{}`", built.path.display())).source(error)
     })?;
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
+    if started.elapsed() >= LIMIT {
+        let _ = write!(text, "\nended by force: it had not ended by itself for {} minutes", LIMIT.as_secs() / 60);
+    }
     let (name, seconds, counts) = (&built.name, started.elapsed().as_secs_f64(), counts(&text));
     session.console.say(&format!("\n--- {name}\n{}\n--- {name}: {counts}, {seconds:.1} s\n", text.trim_end()));
-    Ok(((!output.status.success()).then(|| built.name.clone()), ran(&counts)))
+    Ok(((!success).then(|| built.name.clone()), ran(&counts)))
+}
+
+/// Runs a program to its end, or to [`LIMIT`]: whether it succeeded, and what it said until then.
+async fn told(mut command: Command) -> std::io::Result<(bool, String)> {
+    let mut said = tempfile::tempfile()?;
+    command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said.try_clone()?);
+    let mut child = command.spawn()?;
+    let success = match tokio::time::timeout(LIMIT, child.wait()).await {
+        Ok(status) => status?.success(),
+        Err(_) => {
+            child.kill().await?;
+            false
+        }
+    };
+    let mut bytes = Vec::new();
+    said.rewind()?;
+    said.read_to_end(&mut bytes)?;
+    Ok((success, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn missing(error: std::io::Error) -> Failure {
@@ -177,4 +218,25 @@ fn missing(error: std::io::Error) -> Failure {
 fn ended(words: &[&str], status: std::process::ExitStatus) -> Failure {
     let code = status.code().map_or_else(|| "a signal".to_owned(), |code| code.to_string());
     Failure::new(Exit::Unexpected, format!("`cargo {}` ended with {code}", words.first().copied().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_in_memory_is_forgotten_and_nothing_else() {
+        let shared = tempfile::tempdir().expect("a folder");
+        let mut gone = std::process::Command::new("true").spawn().expect("a process");
+        gone.wait().expect("it ends");
+        let (living, others) = (std::process::id(), ["gantry-tests-", "gantry-tests-x-1", "somebody-1-2"]);
+        let names = [format!("gantry-tests-{}-a", gone.id()), format!("gantry-tests-{living}-b")];
+        for name in names.iter().map(String::as_str).chain(others) {
+            std::fs::create_dir_all(shared.path().join(name).join("data")).expect("a folder");
+        }
+        forget_the_killed(shared.path());
+        assert!(!shared.path().join(&names[0]).exists());
+        assert!(shared.path().join(&names[1]).exists());
+        assert!(others.iter().all(|name| shared.path().join(name).exists()));
+    }
 }

@@ -16,4 +16,4 @@ mod os;
 mod program;
 
 pub use error::{HostError, Mend};
-pub use os::{Authority, Init, OsRelease, find_program};
+pub use os::{Authority, Init, OsRelease, find_program, installed};

@@ -122,7 +122,7 @@ pub fn find_program(program: &str, path: Option<&OsStr>) -> Option<PathBuf> {
 }
 
 /// [`find_program`] with our own `PATH`.
-pub(super) fn installed(program: &str) -> Option<PathBuf> {
+pub fn installed(program: &str) -> Option<PathBuf> {
     find_program(program, std::env::var_os("PATH").as_deref())
 }
 

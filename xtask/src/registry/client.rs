@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use serde::Deserialize;
@@ -26,6 +27,10 @@ pub struct Registry {
     pub(super) written: Arc<Mutex<BTreeMap<String, Digest>>>,
 }
 
+/// For a look at something: few attempts, soon.
+const LOOK: Policy =
+    Policy { attempts: 4, base: Duration::from_millis(400), cap: Duration::from_secs(2), total: Duration::from_secs(30) };
+
 impl Registry {
     /// A client for `repository` with the credential that `sources` has for it, which is asked for now and again when
     /// the registry refuses it. Nothing is sent yet. Plain http is spoken to loopback and where `insecure` is set.
@@ -41,6 +46,16 @@ impl Registry {
         let identity = Configured::new(sources.clone(), repository.registry());
         identity.credential(false).await?;
         Self::identified(repository, insecure, access, Arc::new(identity), Policy::default(), Arc::new(SystemClock::default()))
+    }
+
+    /// The same for looking at something: somebody waits, and a network that is down is told soon.
+    ///
+    /// # Errors
+    /// The credential cannot be had, or TLS has no roots.
+    pub async fn looking(repository: &Repository, insecure: bool, sources: &Sources) -> Result<Self, RegistryError> {
+        let identity = Configured::new(sources.clone(), repository.registry());
+        identity.credential(false).await?;
+        Self::identified(repository, insecure, Access::Pull, Arc::new(identity), LOOK, Arc::new(SystemClock::default()))
     }
 
     /// The same with everything given: the credential and where it came from, the bounds of retries and the clock.

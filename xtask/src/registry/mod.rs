@@ -23,8 +23,6 @@ mod transport;
 mod web;
 
 use std::error::Error;
-use std::sync::Arc;
-use std::time::Duration;
 
 pub use blobs::{Blob, BlobSource};
 pub use client::Registry;
@@ -38,7 +36,6 @@ pub use trace::trace;
 pub use transport::{Access, Patience};
 
 use crate::oci::{Digest, Reference, Repository};
-use crate::retry::{Policy, SystemClock};
 
 /// What can go wrong at a registry.
 #[derive(Debug, thiserror::Error)]
@@ -195,18 +192,12 @@ impl RegistryError {
     }
 }
 
-/// For a single question: somebody waits, and a network that is down is told soon.
-const LOOK: Policy =
-    Policy { attempts: 4, base: Duration::from_millis(400), cap: Duration::from_secs(2), total: Duration::from_secs(30) };
-
 /// The digest that `reference` points to in its registry now; none where there is no such image. One `HEAD`, and few attempts.
 ///
 /// # Errors
 /// The registry cannot be asked.
 pub async fn digest_of(reference: &Reference, insecure: bool, sources: &Sources) -> Result<Option<Digest>, RegistryError> {
-    let identity = Arc::new(Configured::new(sources.clone(), reference.repository.registry()));
-    let clock = Arc::new(SystemClock::default());
-    let registry = Registry::identified(&reference.repository, insecure, Access::Pull, identity, LOOK, clock)?;
+    let registry = Registry::looking(&reference.repository, insecure, sources).await?;
     let asked = match (&reference.digest, &reference.tag) {
         (Some(digest), _) => digest.to_string(),
         (None, Some(tag)) => tag.clone(),

@@ -19,13 +19,13 @@ const TOLD: usize = 12;
 
 /// A client.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Client {
+pub struct Client {
     /// Its program.
-    pub(super) program: &'static str,
+    pub program: &'static str,
     /// What it is needed for.
-    pub(super) needed_for: &'static str,
+    pub needed_for: &'static str,
     /// What installs it.
-    pub(super) mend: &'static str,
+    pub mend: &'static str,
 }
 
 /// What a client came to.

@@ -13,9 +13,13 @@ use std::path::Path;
 
 use crate::family::{Family, Name};
 
+pub use client::Client;
 pub use debian::{Ground, debian};
 pub use npm::npm;
 pub use python::python;
+
+/// The clients that are asked: who does not bump needs none.
+pub const CLIENTS: [Client; 2] = [npm::NPM, python::UV];
 
 /// What is asked, and where.
 #[derive(Debug, Clone, Copy)]

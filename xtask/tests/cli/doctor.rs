@@ -113,6 +113,29 @@ fn gh_is_asked_for_ghcr_last_of_all_and_sees_no_secret_of_others() {
     assert_eq!(destination(&told, "ghcr")["source"], Value::Null);
 }
 
+/// Who only builds bumps nothing.
+#[test]
+fn what_bump_asks_others_by_is_told_and_missing_to_nobody() {
+    let (family, folder) = (TinyFamily::new(), tempfile::tempdir().expect("a folder"));
+    program(folder.path(), "uv", "");
+    let doctor = |format: &str| {
+        let mut command = family.command(&["doctor", "--format", format]);
+        // What is needed is there, and npm is not.
+        let path = std::env::var("PATH").unwrap_or_default();
+        let without = std::env::split_paths(&path).filter(|folder| !folder.join("npm").exists());
+        let path = std::env::join_paths(without.chain([folder.path().to_owned(), "/sbin".into()])).expect("a path");
+        command.env("PATH", path);
+        command
+    };
+    let told = checked(doctor("json"), false).json();
+    let rows = told["for-bump"].as_array().expect("rows");
+    let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name} in {told}"));
+    assert_eq!(row("uv")["met"], true, "{told}");
+    assert!(row("npm")["mend"].as_str().is_some_and(|mend| mend.contains("apt-get install")), "{told}");
+    let text = ran(doctor("human")).stdout;
+    assert!(text.contains("absent   npm") && text.contains("(for `bump`: the newest version"), "{text}");
+}
+
 #[test]
 fn a_helper_is_asked_on_its_standard_input_and_sees_no_secret_of_others() {
     let family = TinyFamily::new();

@@ -16,6 +16,9 @@ pub use tools::{Purpose, TOOLS, Tool};
 /// Free bytes that the engine wants for a family: its images, BuildKit's cache and an export of them.
 const ENGINE_FREE: u64 = 15 << 30;
 
+/// What makes room there: images of the family, and what BuildKit keeps of every project's builds.
+const ENGINE_MEND: &str = "cargo xtask clean --images; docker builder prune --filter until=24h";
+
 /// Free bytes that the cache wants: downloads, a bootstrapped base and compressed layers.
 const CACHE_FREE: u64 = 4 << 30;
 
@@ -69,7 +72,7 @@ pub struct Survey<'a> {
 pub async fn survey(asked: &Survey<'_>) -> Vec<Requirement> {
     let mut rows = vec![engine(asked.engine)];
     if let Some(root) = asked.engine_root {
-        rows.extend(disk("disk of the engine", root, ENGINE_FREE, "cargo xtask clean --images"));
+        rows.extend(disk("disk of the engine", root, ENGINE_FREE, ENGINE_MEND));
     }
     rows.push(folder("cache folder", asked.places.cache_path(), asked.places.cache()));
     rows.push(folder("state folder", asked.places.state_path(), asked.places.state()));
@@ -182,7 +185,7 @@ fn foreign(platform: Platform) -> Option<Requirement> {
 
 /// Whether there is room for a family, where that can be told: in the engine's folder, when it is on this machine, and in ours.
 pub fn room(engine_root: Option<&Path>, places: &Places) -> Vec<Requirement> {
-    let engine = engine_root.and_then(|root| disk("disk of the engine", root, ENGINE_FREE, "cargo xtask clean --images"));
+    let engine = engine_root.and_then(|root| disk("disk of the engine", root, ENGINE_FREE, ENGINE_MEND));
     engine.into_iter().chain(disk("disk of the cache", places.cache_path(), CACHE_FREE, "cargo xtask clean --cache")).collect()
 }
 

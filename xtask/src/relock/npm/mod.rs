@@ -13,7 +13,7 @@ use crate::failure::Exit;
 use crate::family::{Name, Number, Pin, Upstream, VersionRange};
 use view::Package;
 
-const NPM: Client = Client {
+pub(super) const NPM: Client = Client {
     program: "npm",
     needed_for: "the newest version of an npm package and its lock",
     mend: "sudo apt-get install --no-install-recommends npm",

@@ -15,7 +15,7 @@ use crate::failure::Exit;
 use crate::oci::Digest;
 use command::{Arg, Recipe};
 
-const UV: Client = Client {
+pub(super) const UV: Client = Client {
     program: "uv",
     needed_for: "locks of Python packages",
     mend: "pipx install uv    or: python3 -m venv ~/.local/uv && ~/.local/uv/bin/pip install uv, with ~/.local/uv/bin on the PATH",
