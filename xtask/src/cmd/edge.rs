@@ -34,7 +34,13 @@ impl From<EngineError> for Failure {
             EngineError::NoBuildKit { .. } => {
                 Self::new(Exit::Missing, message).hint("Docker Engine 20.10 or later for Linux containers has it")
             }
-            EngineError::BuildFailed { log_tail, .. } => Self::new(Exit::Build, message).detail(log_tail.join("\n")),
+            EngineError::BuildFailed { log_tail, .. } => {
+                let failure = Self::new(Exit::Build, message).detail(log_tail.join("\n"));
+                match is_damaged(&log_tail) {
+                    true => failure.hint("docker builder prune --all    the engine's build cache names a layer that is gone"),
+                    false => failure,
+                }
+            }
             EngineError::NoSpace { .. } => Self::new(Exit::Missing, message)
                 .hint("docker system df             what takes the room\ncargo xtask clean --cache    removes Gantry's downloads and layers"),
             EngineError::MissingImage { .. } => Self::new(Exit::Missing, message)
@@ -43,6 +49,12 @@ impl From<EngineError> for Failure {
             EngineError::Refused { .. } | EngineError::Protocol { .. } => Self::new(Exit::Unexpected, message),
         }
     }
+}
+
+/// Whether BuildKit has lost a layer that it counts on: every build that stands on it fails. (Seen of Docker 20.10, after a
+/// `docker builder prune` of a part.)
+fn is_damaged(log: &[String]) -> bool {
+    log.iter().any(|line| line.contains("failed to prepare ") && line.contains("no such file or directory"))
 }
 
 impl From<ArtifactError> for Failure {
@@ -214,5 +226,17 @@ mod tests {
         let failure = base_unknown(RegistryError::Unreachable { registry, what, attempts: 7, why });
         assert_eq!(failure.exit, Exit::Missing);
         assert!(failure.hint.is_some_and(|hint| hint.starts_with("try again later")));
+    }
+
+    #[test]
+    fn a_build_cache_that_has_lost_a_layer_is_told_with_what_mends_it() {
+        let failed = |line: &str| {
+            let log_tail = vec!["one".to_owned(), line.to_owned()];
+            Failure::from(EngineError::BuildFailed { step: "[2/2] RUN x".to_owned(), exit_code: None, log_tail }).hint
+        };
+        let lost =
+            failed("failed to prepare jqkwi16m: open /var/lib/docker/overlay2/q7mwziut/committed: no such file or directory");
+        assert!(lost.is_some_and(|hint| hint.starts_with("docker builder prune --all")));
+        assert_eq!(failed("cat: /etc/x: No such file or directory"), None);
     }
 }

@@ -29,6 +29,12 @@ pub(super) struct Program {
 }
 
 impl Program {
+    /// Whether its temporary files belong into memory. Those of the entrypoint are few, and some of its tests want a second
+    /// file system, which memory is.
+    pub(super) fn writes_much(&self) -> bool {
+        self.name.starts_with("xtask/")
+    }
+
     /// How many of its tests run at once, where that is not as many as there are processors.
     pub(super) fn threads(&self) -> Option<&'static str> {
         (self.name == WAITING.0).then_some(WAITING.1)

@@ -174,7 +174,7 @@ async fn execute(
     filter: Option<&str>,
 ) -> Result<(Option<String>, u64), Failure> {
     let mut command = program(session, Some(&built.path));
-    command.envs(temporary.map(|folder| ("TMPDIR", folder)));
+    command.envs(temporary.filter(|_| built.writes_much()).map(|folder| ("TMPDIR", folder)));
     if variable("RUST_TEST_THREADS").is_none() {
         command.envs(built.threads().map(|threads| ("RUST_TEST_THREADS", threads)));
     }

@@ -17,7 +17,7 @@ pub use tools::{Purpose, TOOLS, Tool};
 const ENGINE_FREE: u64 = 15 << 30;
 
 /// What makes room there: images of the family, and what BuildKit keeps of every project's builds.
-const ENGINE_MEND: &str = "cargo xtask clean --images; docker builder prune --filter until=24h";
+const ENGINE_MEND: &str = "cargo xtask clean --images; docker builder prune --all";
 
 /// Free bytes that the cache wants: downloads, a bootstrapped base and compressed layers.
 const CACHE_FREE: u64 = 4 << 30;
