@@ -87,15 +87,21 @@ fn the_real_images_pass_and_are_remembered() {
     assert!(some["images"][0]["remembered"].is_null(), "{some}");
 }
 
+/// An image of its own, by whose label its containers are known from those of other tests.
+const OWN: &str = "gantry-test.interrupted";
+
 /// A run under way, and its label.
-fn under_way(state: &Path) -> (std::process::Child, String) {
-    let mut run = smoke(state, &["--variant", "aws", "--image", &image("aws")]);
+fn under_way(state: &Path, image: &Broken) -> (std::process::Child, String) {
+    let listed = || {
+        let filters = ["--filter", "label=gantry.smoke", "--filter", &format!("label={OWN}={}", std::process::id())];
+        docker(&[&["ps", "-a", "--format", "{{.Label \"gantry.smoke\"}}"], &filters[..]].concat())
+    };
+    let known = listed();
+    let mut run = smoke(state, &["--variant", "aws", "--image", &image.tag]);
     let mut run = run.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("xtask runs");
     let deadline = Instant::now() + Duration::from_secs(120);
-    let known = docker(&["ps", "-a", "--filter", "label=gantry.smoke", "--format", "{{.Label \"gantry.smoke\"}}"]);
     loop {
-        let now = docker(&["ps", "-a", "--filter", "label=gantry.smoke", "--format", "{{.Label \"gantry.smoke\"}}"]);
-        if let Some(new) = now.lines().find(|label| !known.contains(label)) {
+        if let Some(new) = listed().lines().find(|label| !known.contains(label)) {
             return (run, format!("gantry.smoke={new}"));
         }
         assert!(Instant::now() < deadline && run.try_wait().expect("its state").is_none(), "it started nothing");
@@ -106,14 +112,15 @@ fn under_way(state: &Path) -> (std::process::Child, String) {
 #[test]
 fn nothing_is_left_after_an_interruption_and_clean_finds_what_a_killed_run_left() {
     let state = tempfile::tempdir().expect("a folder");
-    let (run, label) = under_way(state.path());
+    let image = Broken::new("interrupted", "aws", &format!("LABEL {OWN}={}", std::process::id()));
+    let (run, label) = under_way(state.path(), &image);
     let pid = run.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
     let output = run.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(left(&label), "");
 
-    let (mut run, label) = under_way(state.path());
+    let (mut run, label) = under_way(state.path(), &image);
     run.kill().expect("killed");
     run.wait().expect("it ends");
     let clean = crate::family::xtask(&["--format", "json", "clean", "--dry-run"]);
