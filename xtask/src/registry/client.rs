@@ -43,9 +43,7 @@ impl Registry {
         access: Access,
         sources: &Sources,
     ) -> Result<Self, RegistryError> {
-        let identity = Configured::new(sources.clone(), repository.registry());
-        identity.credential(false).await?;
-        Self::identified(repository, insecure, access, Arc::new(identity), Policy::default(), Arc::new(SystemClock::default()))
+        Self::configured(repository, insecure, access, sources, Policy::default()).await
     }
 
     /// The same for looking at something: somebody waits, and a network that is down is told soon.
@@ -53,9 +51,19 @@ impl Registry {
     /// # Errors
     /// The credential cannot be had, or TLS has no roots.
     pub async fn looking(repository: &Repository, insecure: bool, sources: &Sources) -> Result<Self, RegistryError> {
+        Self::configured(repository, insecure, Access::Pull, sources, LOOK).await
+    }
+
+    async fn configured(
+        repository: &Repository,
+        insecure: bool,
+        access: Access,
+        sources: &Sources,
+        policy: Policy,
+    ) -> Result<Self, RegistryError> {
         let identity = Configured::new(sources.clone(), repository.registry());
         identity.credential(false).await?;
-        Self::identified(repository, insecure, Access::Pull, Arc::new(identity), LOOK, Arc::new(SystemClock::default()))
+        Self::identified(repository, insecure, access, Arc::new(identity), policy, Arc::new(SystemClock::default()))
     }
 
     /// The same with everything given: the credential and where it came from, the bounds of retries and the clock.

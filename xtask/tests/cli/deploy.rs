@@ -121,6 +121,16 @@ fn an_image_that_is_not_there_is_not_deployed() {
         ]);
     }
     assert_eq!(described(&moto, "ansible"), before);
+    // Who asks no registry needs no credential for one.
+    let places = tempfile::tempdir().expect("a folder");
+    for (more, told) in [(&["--dry-run"][..], false), (&["--dry-run", "--image", nope.as_str()], true)] {
+        let mut command = deploying(&places, &moto.endpoint, &["--service", "ansible"]);
+        let done = ran({
+            command.args(more).env("DOCKER_AUTH_CONFIG", "torn");
+            command
+        });
+        assert_eq!(done.ends(0).stderr.contains("cannot be told from here"), told);
+    }
     // Where the registry cannot be asked from here, tasks may still be able to pull from it.
     registry.kill();
     deploy(&moto.endpoint, &["--service", "ansible", "--image", &nope, "--no-wait"])

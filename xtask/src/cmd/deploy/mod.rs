@@ -106,11 +106,13 @@ async fn prepared(args: &DeployEcs, family: &Family, events: &Events) -> Result<
     let ecs = Ecs::connect(identity).await?;
     let mut problems = Vec::new();
     let mut hints = Vec::new();
-    let known = sources(family)?;
+    let look = async |image: &Reference| {
+        let insecure = targets.iter().any(|target| target.insecure && target.repository == image.repository);
+        registry::digest_of(image, insecure, &sources(family)?).await
+    };
     let looked = async {
         let image = image.as_ref()?;
-        let insecure = targets.iter().any(|target| target.insecure && target.repository == image.repository);
-        Some((image, registry::digest_of(image, insecure, &known).await))
+        Some((image, look(image).await))
     };
     let (cluster, services, looked) = tokio::join!(ecs.cluster(&args.cluster), ecs.services(&args.cluster, &names), looked);
     match cluster {
