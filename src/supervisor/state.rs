@@ -12,6 +12,12 @@ use std::time::Duration;
 use stop::Course;
 pub(crate) use stop::side_share;
 
+/// A main service that has never been ready and ends sooner than this is set up wrongly; one that took longer had no time.
+///
+/// On a machine that is busy or has a slow disk code-server gives its own child these before it ends with code 1 and "timed
+/// out" (its `wrapper.js`: "10s, matches VS Code's timeouts").
+const QUICK: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 struct Service {
     policy: Policy,
@@ -184,16 +190,16 @@ impl State {
             Phase::Step(step) if well => self.advance(index, step + 1, now, actions),
             Phase::Step(step) => {
                 actions.push(Action::Say(Note::StepFailed(index, step, end)));
-                self.failed(index, end, now, actions);
+                self.failed(index, end, Duration::ZERO, now, actions);
             }
             Phase::Starting { .. } | Phase::Ready { .. } if well && service.policy.once => {
                 service.phase = Phase::Over(Rest::Done);
                 service.row = 0;
                 actions.push(Action::Say(Note::Done(index)));
             }
-            Phase::Starting { .. } => {
+            Phase::Starting { since } => {
                 actions.push(Action::Say(Note::Ended(index, end)));
-                self.failed(index, end, now, actions);
+                self.failed(index, end, now.saturating_sub(since), now, actions);
             }
             Phase::Ready { since } => {
                 actions.push(Action::Say(Note::Ended(index, end)));
@@ -204,7 +210,7 @@ impl State {
                     // It ended by its own choice: so does the container.
                     self.stop(0, now, actions);
                 } else {
-                    self.failed(index, end, now, actions);
+                    self.failed(index, end, now.saturating_sub(since), now, actions);
                 }
             }
             Phase::Stopping { again } => self.stopped(index, end, again, now, actions),
@@ -212,15 +218,15 @@ impl State {
         }
     }
 
-    /// Starts the service again after a pause, or gives it up.
-    fn failed(&mut self, index: usize, end: End, now: Duration, actions: &mut Vec<Action>) {
+    /// Starts the service, which ended `after` this time, again after a pause, or gives it up.
+    fn failed(&mut self, index: usize, end: End, after: Duration, now: Duration, actions: &mut Vec<Action>) {
         let Some(service) = self.services.get_mut(index) else { return };
         // What it left in its group could hold its port.
         actions.push(Action::Kill(index));
         let restart = service.policy.restart;
-        // A main service that has never been ready is set up wrongly: to say so at once beats trying again. One that
-        // is never given up on depends on others, who may come up later.
-        let hopeless = service.policy.role == Role::Main && !service.proven && restart.limit.is_some();
+        // Of one that is set up wrongly, saying so at once beats trying again. One that is never given up on depends on
+        // others, who may come up later.
+        let hopeless = service.policy.role == Role::Main && !service.proven && after < QUICK && restart.limit.is_some();
         if hopeless || restart.limit.is_some_and(|limit| service.row >= limit) {
             service.phase = Phase::Over(Rest::GivenUp);
             actions.push(Action::Say(Note::GivenUp(index)));

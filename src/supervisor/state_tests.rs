@@ -76,6 +76,23 @@ fn every_end_of_a_main_service_that_was_never_ready_is_the_containers() {
 }
 
 #[test]
+fn a_main_service_that_took_long_and_was_not_ready_had_no_time_and_is_tried_again() {
+    let mut patient = state(&[policy(Role::Main)]);
+    on(&mut patient, Event::Begin, 0);
+    for (at, pause) in [(10, 1), (21, 2)] {
+        assert_eq!(on(&mut patient, Event::Ended(0, End::Code(1)), at), [Action::Kill(0)], "{at}");
+        assert_eq!(on(&mut patient, Event::Tick, at + pause), [Action::Start(0)], "{at}");
+    }
+    assert_eq!(on(&mut patient, Event::Ended(0, End::Code(1)), 40), [Action::Kill(0), SWEEP], "its restarts are used up");
+    assert_eq!(on(&mut patient, Event::Alone, 40), [Action::Exit(1)]);
+    let mut state = state(&[policy(Role::Main)]);
+    on(&mut state, Event::Begin, 0);
+    on(&mut state, Event::Ended(0, End::Code(1)), 10);
+    on(&mut state, Event::Tick, 11);
+    assert_eq!(on(&mut state, Event::Ended(0, End::Code(1)), 20), [Action::Kill(0), SWEEP], "a second try that was quick");
+}
+
+#[test]
 fn a_ready_main_service_is_restarted_with_longer_pauses_then_given_up_on() {
     let mut state = ready(&[policy(Role::Main)]);
     let mut at = 10;
