@@ -112,18 +112,20 @@ impl Ecs {
         Ok(answer.clusters.into_iter().next())
     }
 
-    /// Services of a cluster, in the order of `names`, and the names that there are none of.
+    /// Services of a cluster, in the order of `names`, each once however often it is named, and the names that there are none of.
     ///
     /// # Errors
     /// ECS does not tell.
     pub async fn services(&self, cluster: &str, names: &[String]) -> Result<(Vec<Service>, Vec<String>), EcsError> {
-        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        let (mut found, mut missing) = (Vec::<Service>::new(), Vec::new());
         for names in names.chunks(AT_ONCE) {
             let asked = json!({ "cluster": cluster, "services": names });
             let answer: Services = self.ask("DescribeServices", &asked).await?;
             // A name, or the end of an ARN.
             for name in names.iter().map(|name| name.rsplit('/').next().unwrap_or(name)) {
                 match answer.services.iter().find(|service| service.service_name == name) {
+                    // By its name and by its ARN it is one.
+                    Some(service) if found.iter().any(|known| known.service_arn == service.service_arn) => {}
                     Some(service) => found.push(service.clone()),
                     None => missing.push(name.to_owned()),
                 }

@@ -291,6 +291,36 @@ fn of_several_services_each_is_told() {
 }
 
 #[test]
+fn a_service_that_is_named_twice_is_deployed_once() {
+    const ARN: &str = "arn:aws:ecs:us-west-2:271851283454:service/workspaces/ansible";
+    let ecs = Ecs::going_through(vec![state(&[deployment(NEW, "PRIMARY", "COMPLETED", 1, "")], &[])]);
+    let endpoint = format!("http://{}", ecs.front.address);
+    let done = deploy(&endpoint, &["--service", "ansible", "--service", ARN, "--format", "json"]).ends(0);
+    assert_eq!(done.json()["services"].as_array().map(Vec::len), Some(1), "{}", done.stdout);
+    let asked = ecs.front.seen();
+    let updates = asked.iter().filter(|seen| seen.header("x-amz-target").is_some_and(|target| target.ends_with("UpdateService")));
+    assert_eq!(updates.count(), 1);
+}
+
+#[test]
+fn what_was_registered_is_told_when_nothing_is_deployed() {
+    let two = ["--service", "ansible", "--service", "runner", "--image", "127.0.0.1:9/team/image:aws"];
+    for (before, action, told) in [
+        (0, "RegisterTaskDefinition", ""),
+        (0, "UpdateService", " (`ansible:8` is registered)"),
+        (1, "UpdateService", " (`ansible:8` is registered; the deployment of `ansible` has begun)"),
+    ] {
+        let ecs = Ecs::going_through(vec![state(&[deployment(NEW, "PRIMARY", "IN_PROGRESS", 0, "")], &[])]);
+        ecs.trouble_after(before, action, 400, "AccessDeniedException");
+        let places = tempfile::tempdir().expect("a folder");
+        let mut command = deploying(&places, &format!("http://{}", ecs.front.address), &two);
+        // The registry is not asked.
+        command.env("DOCKER_AUTH_CONFIG", "torn");
+        ran(command).ends(3).says(&[&format!("refuses `ecs:{action}`: AccessDeniedException: no {action} now{told}\n")]);
+    }
+}
+
+#[test]
 fn ctrl_c_leaves_the_deployment_going() {
     let ecs = Ecs::going_through(vec![state(&[deployment(NEW, "PRIMARY", "IN_PROGRESS", 0, "")], &[])]);
     let places = tempfile::tempdir().expect("a folder");

@@ -19,8 +19,10 @@ struct State {
     /// one stays.
     states: Vec<Value>,
     begun: bool,
-    /// The next answers of an operation: status, `__type`.
-    troubles: Vec<(&'static str, u16, &'static str)>,
+    /// Revisions of the task definition, after the seventh.
+    registered: u32,
+    /// An operation, how many requests for it go well before, and the next one's answer: status, `__type`.
+    troubles: Vec<(&'static str, usize, u16, &'static str)>,
 }
 
 /// The double.
@@ -54,6 +56,7 @@ pub fn state(deployments: &[Value], events: &[&str]) -> Value {
 /// The same state of another service.
 pub fn of(name: &str, mut state: Value) -> Value {
     state["serviceName"] = name.into();
+    state["serviceArn"] = format!("arn:aws:ecs:us-west-2:271851283454:service/workspaces/{name}").into();
     state
 }
 
@@ -66,13 +69,18 @@ impl Ecs {
             let mut state = state.lock().expect("the state");
             let target = asked.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
             let action = target.strip_prefix("AmazonEC2ContainerServiceV20141113.").unwrap_or_default().to_owned();
-            if let Some(at) = state.troubles.iter().position(|(of, ..)| *of == action) {
-                let (_, status, kind) = state.troubles.remove(at);
+            let trouble = state.troubles.iter().position(|(of, ..)| *of == action);
+            if let Some((_, before @ 1.., ..)) = trouble.and_then(|at| state.troubles.get_mut(at)) {
+                *before -= 1;
+            } else if let Some(at) = trouble {
+                let (.., status, kind) = state.troubles.remove(at);
                 let told = json!({ "__type": format!("com.amazonaws.ecs#{kind}"), "message": format!("no {action} now") });
                 return Say::Answer(answer(status, "application/x-amz-json-1.1", told.to_string()));
             }
             let body: Value = serde_json::from_slice(asked.body()).unwrap_or_default();
-            let names: Vec<&str> = body["services"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let names = body["services"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            // Names, or ARNs.
+            let names: Vec<&str> = names.filter_map(|name| name.rsplit('/').next()).collect();
             let before = |name: &&str| {
                 let deployments = [deployment(OLD, "PRIMARY", "COMPLETED", 1, "")];
                 of(name, super::ecs::state(&deployments, &["(service ansible) is old news."]))
@@ -95,6 +103,11 @@ impl Ecs {
                     let asked = now.into_iter().filter(|service| names.iter().any(|name| service["serviceName"] == *name));
                     json!({ "services": asked.collect::<Vec<_>>(), "failures": [] })
                 }
+                "RegisterTaskDefinition" => {
+                    state.registered += 1;
+                    let arn = format!("arn:aws:ecs:us-west-2:271851283454:task-definition/ansible:{}", 7 + state.registered);
+                    json!({ "taskDefinition": { "taskDefinitionArn": arn } })
+                }
                 "UpdateService" => {
                     state.begun = true;
                     let both = [deployment(NEW, "PRIMARY", "IN_PROGRESS", 0, ""), deployment(OLD, "ACTIVE", "COMPLETED", 1, "")];
@@ -110,6 +123,11 @@ impl Ecs {
 
     /// The next request for `action` is refused so.
     pub fn trouble(&self, action: &'static str, status: u16, kind: &'static str) {
-        self.state.lock().expect("the state").troubles.push((action, status, kind));
+        self.trouble_after(0, action, status, kind);
+    }
+
+    /// So many requests for `action` go well, and the next one is refused so.
+    pub fn trouble_after(&self, before: usize, action: &'static str, status: u16, kind: &'static str) {
+        self.state.lock().expect("the state").troubles.push((action, before, status, kind));
     }
 }

@@ -1,8 +1,8 @@
 //! How a deployment ends that comes to nothing, and what then goes on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use super::{Begun, quoted};
+use super::{Begun, quoted, short};
 use crate::cli::DeployEcs;
 use crate::deploy::{Progress, Service, Verdict};
 use crate::failure::{Exit, Failure};
@@ -22,6 +22,23 @@ pub(super) fn together(failures: Vec<Failure>, going: &[(&Begun, HashSet<String>
         first.message += &format!(" (the deployment of {names} goes on)");
     }
     Some(first)
+}
+
+/// The same failure with what was done before it, and stays: task definitions that are registered, deployments that have begun.
+pub(super) fn after(mut failure: Failure, registered: &BTreeMap<String, String>, begun: &[Begun]) -> Failure {
+    let mut done = Vec::new();
+    if !registered.is_empty() {
+        let are = if registered.len() == 1 { "is" } else { "are" };
+        done.push(format!("{} {are} registered", quoted(registered.values().map(|arn| short(arn)))));
+    }
+    if !begun.is_empty() {
+        let names = quoted(begun.iter().map(|it| it.plan.service.service_name.as_str()));
+        done.push(format!("the deployment of {names} has begun"));
+    }
+    if !done.is_empty() {
+        failure.message += &format!(" ({})", done.join("; "));
+    }
+    failure
 }
 
 /// A deployment that came to nothing.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use self::failures::{failed, late, together};
+use self::failures::{after, failed, late, together};
 use super::Session;
 use super::destinations::{sources, targets};
 use super::prepare::read_family;
@@ -225,14 +225,7 @@ async fn begin(ecs: &Ecs, args: &DeployEcs, plans: Vec<Plan>) -> Result<Vec<Begu
     let mut registered: BTreeMap<String, String> = BTreeMap::new();
     for plan in &plans {
         if let Some(revision) = plan.revision.as_ref().filter(|_| !registered.contains_key(&plan.service.task_definition)) {
-            let definition = ecs.register(revision).await.map_err(|error| {
-                let mut failure = Failure::from(error);
-                if !registered.is_empty() {
-                    let names = quoted(registered.values().map(|arn| short(arn)));
-                    failure.message += &format!(" ({names} is registered; nothing was deployed)");
-                }
-                failure
-            })?;
+            let definition = ecs.register(revision).await.map_err(|error| after(error.into(), &registered, &[]))?;
             registered.insert(plan.service.task_definition.clone(), definition);
         }
     }
@@ -240,16 +233,11 @@ async fn begin(ecs: &Ecs, args: &DeployEcs, plans: Vec<Plan>) -> Result<Vec<Begu
     for plan in plans {
         let name = plan.service.service_name.clone();
         let definition = registered.get(&plan.service.task_definition).map(String::as_str);
-        let updated = ecs.deploy(&args.cluster, &name, definition).await.map_err(|error| {
-            let mut failure = Failure::from(error);
-            if !begun.is_empty() {
-                let names = quoted(begun.iter().map(|it| it.plan.service.service_name.as_str()));
-                failure.message += &format!(" (the deployment of {names} has begun)");
-            }
-            failure
-        })?;
+        let updated = ecs.deploy(&args.cluster, &name, definition).await;
+        let updated = updated.map_err(|error| after(error.into(), &registered, &begun))?;
         let id = updated.primary().map(|primary| primary.id.clone());
-        let id = id.ok_or_else(|| Failure::new(Exit::Unexpected, format!("ECS tells no deployment of `{name}`")))?;
+        let unknown = || Failure::new(Exit::Unexpected, format!("ECS tells no deployment of `{name}`"));
+        let id = id.ok_or_else(|| after(unknown(), &registered, &begun))?;
         let seen = plan.service.events.iter().map(|event| event.id.clone()).collect();
         begun.push(Begun { plan, id, definition: updated.task_definition, seen });
     }
