@@ -88,6 +88,28 @@ fn a_volume_of_its_own_is_filled_in_place() {
 }
 
 #[test]
+fn what_came_into_a_volume_while_it_was_cloned_is_not_overwritten() {
+    let setup = setup(URL).before("mkdir /home/ansible/project; mount -t tmpfs tmpfs /home/ansible/project");
+    let repositories = repositories(&setup, None);
+    let reached = Arc::new(Barrier::new(2));
+    let at_server = reached.clone();
+    let _server = Server::start(setup.network().listen(7000), move |request| {
+        if request.path.contains("git-upload-pack") && request.method == "POST" && request.text().contains("want") {
+            at_server.wait();
+            at_server.wait();
+        }
+        repositories.answer(request)
+    });
+    let container = setup.start();
+    reached.wait();
+    // Another container on the same volume, and whoever works there.
+    container.sh("cd /home/ansible/project; mkdir .git .gantry-partial-other; echo work > one");
+    reached.wait();
+    container.logged("is not cloned: somebody else has put something into `/home/ansible/project` meanwhile");
+    assert_eq!(container.sh("cd /home/ansible/project; cat one; ls -A"), "work\n.gantry-partial-other\n.git\none\n");
+}
+
+#[test]
 fn a_folder_of_somebody_else_is_said() {
     let setup = setup(URL).set("ANSIBLE_REPO_DIR", "/opt/other/project").before("mkdir /opt/other; touch /opt/other/file");
     let _server = serve(&setup, repositories(&setup, None));

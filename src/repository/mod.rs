@@ -71,6 +71,10 @@ impl Clone<'_> {
         }
         if self.state()? == State::There {
             runtime.report.info(format!("`{folder}` is there already: nothing is cloned"));
+            if self.place.in_place() {
+                // It would lie among the files of the clone. What cannot be removed is in nobody's way.
+                let _ = self.account.act(|| self.place.clean());
+            }
             // Nobody has to wait for what follows.
             runtime.report.ready();
         } else {
@@ -140,6 +144,8 @@ impl Clone<'_> {
         let cloned = git.fetch(runtime, &self.place.partial).and_then(|()| {
             let token = git.token();
             act(&|| place::is_clean(&self.place.partial, token))?;
+            // Another container may share the volume, and a clone takes a while.
+            act(&|| self.place.still_free())?;
             git.check_out(runtime, &self.place.git_folder(), &self.place.work_tree())?;
             act(&|| self.place.finish())
         });

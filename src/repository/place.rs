@@ -3,7 +3,7 @@
 //! Usually it is made beside its place and renamed. A folder on which a volume is mounted cannot be replaced: there
 //! the files are put into it directly, and `.git` gets its name last.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, SYSTEM};
 use crate::settings::Secret;
 use std::fs;
 use std::io::ErrorKind;
@@ -71,9 +71,25 @@ impl Place {
             Err(error) => return Err(Failure::system(format!("`{}`", self.folder.display()), error)),
         };
         let names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        let begun = self.mounted && names.iter().any(|name| name.starts_with(MARK));
+        // It gets its name last: what else was begun here, perhaps by another container, is none of this clone's.
+        let whole = names.iter().any(|name| name == ".git");
+        let begun = self.mounted && !whole && names.iter().any(|name| name.starts_with(MARK));
         let something = names.iter().any(|name| name != OF_VOLUMES);
         Ok(if something && !begun { State::There } else { State::Free })
+    }
+
+    /// Whether nothing has come since [`Self::look`]: files are put over whatever is there.
+    ///
+    /// # Errors
+    /// Something has, or it cannot be looked at.
+    pub(super) fn still_free(&self) -> Result<(), Failure> {
+        match self.look()? {
+            State::Free => Ok(()),
+            State::There => {
+                let folder = self.folder.display();
+                Err(Failure::new(SYSTEM, format!("somebody else has put something into `{folder}` meanwhile")))
+            }
+        }
     }
 
     /// Removes what starts that were killed have left.
@@ -188,6 +204,9 @@ mod tests {
         mounted.finish().unwrap();
         assert_eq!(mounted.look().unwrap(), State::There);
         assert!(folder.join(".git").is_dir() && !mounted.partial.exists());
+        // Another container was killed while it cloned here, and this one was quicker than a day.
+        fs::create_dir_all(folder.join(".gantry-partial-two/.git")).unwrap();
+        assert_eq!(mounted.look().unwrap(), State::There, "`.git` gets its name last, and people work there");
 
         for other in ["one", "two"] {
             fs::create_dir_all(root.join(format!(".r.gantry-partial-{other}/deep"))).unwrap();
