@@ -1,7 +1,5 @@
 //! The workflows in `.github/workflows`: what checkers say of them, what their lines are, and what they do when they run
 //! (`act`, on this machine, with doubles of the actions in `actions/`).
-//!
-//! What takes minutes runs with `cargo test --package xtask --test workflows -- --ignored --nocapture`.
 
 #[path = "../support/mod.rs"]
 mod support;

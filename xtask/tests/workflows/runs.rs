@@ -94,7 +94,6 @@ fn continuous_integration_builds_what_changed() {
 
 /// Moves the runner by hand: what is newer comes from a double of GitHub, and the pull request goes to another one.
 #[test]
-#[ignore = "takes minutes: builds nothing, but smokes"]
 fn a_newer_runner_is_proposed() {
     let (fork, vendors) = (Fork::new(false), Vendors::start());
     vendors.publish_runner("2.338.0");
