@@ -173,7 +173,7 @@ async fn a_rate_limit_says_when_it_ends() {
     let vendors = Vendors::start();
     vendors.trouble("/releases/", Trouble::rate_limit(), 1);
     let error = resolved(&vendors, &runner(RUNNER_VERSION)).await.unwrap_err();
-    let UpstreamError::RateLimited { reset: Some(reset), with_token: false, .. } = &error else { panic!("{error:?}") };
+    let UpstreamError::RateLimited { reset: Some(reset), .. } = &error else { panic!("{error:?}") };
     assert_eq!(reset, "2033-05-18T03:33:20Z");
     assert!(error.to_string().ends_with("answers no more requests until 2033-05-18T03:33:20Z"), "{error}");
     assert_eq!(vendors.requests().len(), 1, "asking again makes it worse");
@@ -181,6 +181,41 @@ async fn a_rate_limit_says_when_it_ends() {
     vendors.trouble("/releases/", Trouble::Status(403, vec![]), 1);
     let error = resolved(&vendors, &runner(RUNNER_VERSION)).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Refused { status: 403, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_limit_on_too_much_at_once_is_waited_for_or_told() {
+    let vendors = Vendors::start();
+    let after = |wait: &str| vec![("retry-after", wait.to_owned())];
+    // Longer than anybody waits here; where it says nothing, it is a minute.
+    for (trouble, tells_when) in [
+        (Trouble::secondary_limit(403, Some("60")), true),
+        (Trouble::secondary_limit(403, None), false),
+        (Trouble::secondary_limit(429, Some("60")), true),
+        (Trouble::secondary_limit(429, None), false),
+        (Trouble::Status(429, after("60")), true),
+    ] {
+        let asked = vendors.requests().len();
+        vendors.trouble("/releases/", trouble.clone(), 1);
+        let error = resolved(&vendors, &runner(RUNNER_VERSION)).await.unwrap_err();
+        let UpstreamError::RateLimited { reset, token_helps: false, .. } = &error else { panic!("{trouble:?}: {error:?}") };
+        assert_eq!(reset.is_some(), tells_when, "{trouble:?}: {error}");
+        // Not that of the hour, which has requests left.
+        assert!(!error.to_string().contains("2033"), "{trouble:?}: {error}");
+        assert_eq!(error.hint().contains("again then"), tells_when, "{}", error.hint());
+        assert_eq!(vendors.requests().len(), asked + 1, "{trouble:?}: asking again makes it worse");
+    }
+    // Somebody who asks for a moment gets it; one who goes on so is told as what it is.
+    for status in [403, 429] {
+        vendors.trouble("/releases/", Trouble::secondary_limit(status, Some("1")), 1);
+        resolved(&vendors, &runner(RUNNER_VERSION)).await.unwrap();
+    }
+    vendors.trouble("/redhat/", Trouble::Status(429, vec![]), 1);
+    resolved(&vendors, &extension(EXTENSION_VERSION)).await.unwrap();
+    vendors.trouble("/redhat/", Trouble::Status(429, vec![]), 2);
+    let error = resolved(&vendors, &extension(EXTENSION_VERSION)).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::RateLimited { reset: None, token_helps: false, .. }), "{error:?}");
+    assert_eq!(error.hint(), "wait some minutes, then run the same command again");
 }
 
 #[tokio::test]

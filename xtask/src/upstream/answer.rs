@@ -1,16 +1,16 @@
 //! Asking an upstream: at its mirror first, again where that may help, with answers that are what they should be.
 
-use reqwest::header::{ACCEPT, HeaderMap};
+use reqwest::header::ACCEPT;
 use reqwest::{RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::{Access, UpstreamError};
 use crate::artifact::http::{asked_pause, causes};
 use crate::artifact::mirrored;
 use crate::oci::Digest;
 use crate::retry;
+use crate::retry::limit::{Limit, limit};
 
 /// No answer that is read here is longer.
 const LONGEST: usize = 8 << 20;
@@ -77,14 +77,18 @@ impl Question<'_> {
                     Err(error) => (self.unreachable(attempts, error), None),
                 },
                 Ok(answer) => {
-                    let status = answer.status().as_u16();
-                    if let Some(limited) = self.rate_limited(status, answer.headers()) {
-                        return Err(limited);
+                    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+                    // By which a limit on too much at once is told, sometimes by nothing else.
+                    let words = match status {
+                        403 | 429 => body(answer).await.ok().flatten().unwrap_or_default(),
+                        _ => String::new(),
+                    };
+                    let now = OffsetDateTime::now_utc();
+                    match limit(status, &headers, &words, now) {
+                        Some(limit) => (self.limited(&limit), limit.pause(now).filter(|pause| !pause.is_zero())),
+                        None if !retry::is_passing(status) => return Err(self.refused(status)),
+                        None => (self.refused(status), asked_pause(&headers)),
                     }
-                    if !retry::is_passing(status) {
-                        return Err(self.refused(status));
-                    }
-                    (self.refused(status), asked_pause(answer.headers()))
                 }
             };
             match self.access.patience.wait(attempts, asked).filter(|_| attempts < self.access.patience.attempts) {
@@ -102,22 +106,14 @@ impl Question<'_> {
         }
     }
 
-    /// GitHub answers 403 or 429 with what is left of the limit, or, where too much was asked at once, with how long to wait.
-    fn rate_limited(&self, status: u16, headers: &HeaderMap) -> Option<UpstreamError> {
-        let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-        let at_once = status == 403 && header("retry-after").is_some();
-        if !matches!(status, 403 | 429) || header("x-ratelimit-remaining") != Some("0") && !at_once {
-            return None;
-        }
-        let reset = header("x-ratelimit-reset").and_then(|seconds| seconds.parse().ok());
-        let reset = reset.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok());
+    fn limited(&self, limit: &Limit) -> UpstreamError {
         let url = Url::parse(self.url).ok();
-        Some(UpstreamError::RateLimited {
+        UpstreamError::RateLimited {
             what: self.what.to_owned(),
             host: url.as_ref().and_then(Url::host_str).unwrap_or(self.url).to_owned(),
-            reset,
-            with_token: self.sends_token(),
-        })
+            reset: limit.until_text(),
+            token_helps: limit.is_used_up && gets_token(self.url) && self.access.github_token.is_none(),
+        }
     }
 
     fn sends_token(&self) -> bool {

@@ -54,8 +54,8 @@ pub enum UpstreamError {
         host: String,
         /// When it answers again: RFC 3339, where it says.
         reset: Option<String>,
-        /// Whether a token was sent: if not, one raises the limit.
-        with_token: bool,
+        /// Whether a token that is not sent would raise the limit.
+        token_helps: bool,
     },
     /// The GitHub token is not one, is none any more, or may not read this.
     #[error("cannot resolve {what}: `{url}` does not accept the token")]
@@ -125,8 +125,9 @@ impl UpstreamError {
             }
             Self::NotFound { .. } => "check `version` of this pin in variants.toml against the upstream's releases",
             Self::NoDigest { .. } => "pin a version for which the upstream publishes a digest: Gantry never guesses one",
-            Self::RateLimited { with_token: false, .. } => "set GITHUB_TOKEN: it raises the limit from 60 to 5000 an hour",
-            Self::RateLimited { .. } => "wait until then",
+            Self::RateLimited { token_helps: true, .. } => "set GITHUB_TOKEN: it raises the limit from 60 to 5000 an hour",
+            Self::RateLimited { reset: Some(_), .. } => "run the same command again then",
+            Self::RateLimited { .. } => "wait some minutes, then run the same command again",
             Self::BadToken { .. } => {
                 "GITHUB_TOKEN (or GH_TOKEN) has ended, was withdrawn or may not read this: set another one, or none; public releases can be read without"
             }

@@ -29,8 +29,13 @@ fn a_bad_day_of_one_upstream_does_not_hide_the_other() {
             .replace("\"body\": \"\"", &format!("\"body\": \"{noted}\""))
     };
     for (part, trouble, words) in [
-        ("/releases?", Trouble::rate_limit(), &["until 2033-05-18T03:33:20Z", "set GITHUB_TOKEN"][..]),
-        ("/releases?", Trouble::Status(403, vec![("retry-after", "60".to_owned())]), &["answers no more requests"]),
+        ("/releases?", Trouble::rate_limit(), &["answers no more requests until 2033-05-18T03:33:20Z", "again then"][..]),
+        (
+            "/releases?",
+            Trouble::Status(403, vec![("retry-after", "60".to_owned())]),
+            &["answers no more requests until 2", "again then"],
+        ),
+        ("/releases?", Trouble::secondary_limit(429, None), &["answers no more requests", "wait some minutes"]),
         ("/releases?", Trouble::Status(404, vec![]), &["there is no repository `actions/runner`, or it is private"]),
         ("/releases?", Trouble::Html, &["a web page came, not JSON"]),
         ("/releases?", body("[]"), &["`actions/runner` has no release with a tag as in `v1.2.3`"]),
@@ -140,13 +145,24 @@ fn an_interrupt_leaves_nothing_behind() {
 fn the_token_goes_to_github_and_one_that_is_none_is_told() {
     let pinned = Pinned::with_newer();
     let releases = pinned.vendors.file("https://api.github.com/repos/actions/runner/releases");
+    let used_up = || {
+        let mut answer = answer(403, "application/json", "{\"message\": \"API rate limit exceeded\"}");
+        for (name, value) in [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "2000000000")] {
+            answer.headers_mut().insert(name, value.parse().expect("a value"));
+        }
+        answer
+    };
     let site = SecureSite::start("api.github.com", move |asked| {
         let told = asked.headers().get("authorization").and_then(|value| value.to_str().ok());
         Say::Answer(match told {
             Some("Bearer narrow") => answer(403, "application/json", "{\"message\": \"Resource not accessible\"}"),
+            // Too much at once, which GitHub says in words alone.
+            Some("Bearer busy") => {
+                answer(403, "application/json", "{\"message\": \"You have exceeded a secondary rate limit.\"}")
+            }
             Some("Bearer hunter2") => answer(200, "application/json", releases.clone()),
             Some(_) => answer(401, "application/json", "{\"message\": \"Bad credentials\"}"),
-            None => answer(403, "application/json", "{}"),
+            None => used_up(),
         })
     });
     let text = pinned.table(BEFORE).replace("\"https://api.github.com/\"", "\"https://api.invalid/\"");
@@ -163,6 +179,8 @@ fn the_token_goes_to_github_and_one_that_is_none_is_told() {
     let refused = run("hunter3").ends(3).tells(&["does not accept the token", "GITHUB_TOKEN"]);
     assert!(!refused.stderr.contains("hunter3"), "{}", refused.stderr);
     run("narrow").ends(3).tells(&["does not accept the token", "may not read this"]);
+    run("busy").ends(3).tells(&["`api.github.com` answers no more requests", "wait some minutes"]);
+    run("").ends(3).tells(&["answers no more requests until 2033-05-18T03:33:20Z", "set GITHUB_TOKEN"]);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub enum Trouble {
     },
     /// This status, with these headers, instead of the answer.
     Status(u16, Vec<(&'static str, String)>),
+    /// The same with these words, as GitHub has them.
+    Says(u16, Vec<(&'static str, String)>, &'static str),
     /// The right length, wrong bytes.
     WrongBytes,
     /// A web page with status 200, as a log-in of a proxy.
@@ -63,6 +65,14 @@ impl Trouble {
     pub fn rate_limit() -> Self {
         let headers = [("x-ratelimit-limit", "60"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "2000000000")];
         Self::Status(403, headers.map(|(name, value)| (name, value.to_owned())).into())
+    }
+
+    /// GitHub's answer to too much at once: there are requests left in this hour. `wait`: how long, where it says.
+    pub fn secondary_limit(status: u16, wait: Option<&str>) -> Self {
+        let headers = [("x-ratelimit-remaining", "4711"), ("x-ratelimit-reset", "2000000000")];
+        let headers = headers.into_iter().chain(wait.map(|wait| ("retry-after", wait)));
+        let message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
+        Self::Says(status, headers.map(|(name, value)| (name, value.to_owned())).collect(), message)
     }
 }
 
@@ -305,6 +315,9 @@ fn serve(mut connection: TcpStream, state: &Mutex<State>) -> std::io::Result<()>
         Some(Trouble::Cut { after }) => sent = after,
         Some(Trouble::Status(status, headers)) => {
             answer = Answer { status, headers, body: b"{\"message\":\"no\"}".to_vec() };
+        }
+        Some(Trouble::Says(status, headers, message)) => {
+            answer = Answer { status, headers, body: json!({ "message": message }).to_string().into() };
         }
         Some(Trouble::WrongBytes) => answer.body.iter_mut().for_each(|byte| *byte ^= 0xff),
         Some(Trouble::Html) => answer = Answer::page("<!DOCTYPE html>\n<title>Please log in</title>"),

@@ -7,16 +7,13 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::artifact::http::asked_pause;
 use crate::proposal::GithubError;
-use crate::retry;
+use crate::retry::{self, limit};
 
 /// No answer that is read here is longer.
 const LONGEST: usize = 16 << 20;
-/// GitHub's advice where a secondary limit names no time.
-const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// An answer, whole.
 pub(super) struct Told {
@@ -55,8 +52,10 @@ impl Told {
         variable: &'static str,
     ) -> Result<Self, (GithubError, Option<Option<Duration>>)> {
         let (what, message, status) = (what.to_owned(), self.message(), self.status);
-        if let Some((until, pause)) = self.limited(&message) {
-            return Err((GithubError::RateLimited { until }, Some(Some(pause))));
+        let now = OffsetDateTime::now_utc();
+        if let Some(limit) = limit::limit(status, &self.headers, &message, now) {
+            let pause = limit.pause(now).unwrap_or(limit::A_MINUTE);
+            return Err((GithubError::RateLimited { until: limit.until_text() }, Some(Some(pause))));
         }
         match status {
             200..=299 => Ok(self),
@@ -99,23 +98,5 @@ impl Told {
         let text = std::iter::once(words.message.clone()).chain(more).collect::<Vec<_>>().join("; ");
         let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect();
         format!(": {text}")
-    }
-
-    /// Whether a limit was met: until when, where that is said, and how long that is. (REST API: "Rate limits")
-    fn limited(&self, message: &str) -> Option<(Option<String>, Duration)> {
-        if !matches!(self.status, 403 | 429) {
-            return None;
-        }
-        let now = OffsetDateTime::now_utc();
-        let reset = self.header("x-ratelimit-reset").and_then(|seconds| seconds.parse().ok());
-        let reset = reset.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-        let until = match (asked_pause(&self.headers), self.header("x-ratelimit-remaining"), reset) {
-            (Some(pause), ..) => Some(now + pause),
-            (None, Some("0"), Some(reset)) => Some(reset),
-            _ if self.status == 429 || message.to_lowercase().contains("rate limit") => None,
-            _ => return None,
-        };
-        let pause = until.map_or(A_MINUTE, |until| Duration::try_from(until - now).unwrap_or_default());
-        Some((until.and_then(|until| until.replace_nanosecond(0).ok()?.format(&Rfc3339).ok()), pause))
     }
 }

@@ -1,6 +1,8 @@
 //! What is tried again, when, and how often: pure, with the clock and the dice handed in. Registries, vendors and
 //! mirrors are all asked by these rules.
 
+pub mod limit;
+
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::pin::Pin;
