@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Where the service of these tests is, which under `tini` is started by that.
-const SERVICE: &str = "/opt/code-server/bin/code-server --bind-addr 127.0.0.1:8080";
+const SERVICE: &str = "/opt/code-server/bin/code-server --host 127.0.0.1 --port 8080";
 
 /// Beside the service, waves of orphans and of every signal but those that ask for a stop and those that nobody survives:
 /// each wave's hundred orphans are adopted by the init, then all end at once. Tells how many orphans and signals there were.

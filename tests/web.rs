@@ -75,6 +75,19 @@ fn a_token_that_was_given_is_in_no_log() {
 }
 
 #[test]
+fn code_server_s_own_variables_change_neither_where_it_listens_nor_what_it_asks_for() {
+    let setup = Setup::web(&server("")).set("VSCODE_WEB_TOKEN", GIVEN);
+    let theirs = [("PASSWORD", "another"), ("HASHED_PASSWORD", "x"), ("PORT", "3000"), ("CODE_SERVER_HOST", "::")];
+    let container = theirs.into_iter().fold(setup, |setup, (name, value)| setup.set(name, value)).start().healthy();
+    // It would take the password from there, and the address unless these two options say another.
+    let of_server =
+        |what: &str| container.sh(&format!("tr '\\0' ' ' < /proc/$(pgrep -o -f '^/usr/bin/perl .*code-server')/{what}"));
+    assert!(!of_server("environ").contains("PASSWORD="), "{}", of_server("environ"));
+    assert!(of_server("cmdline").contains(" --host 0.0.0.0 --port 8080 "), "{}", of_server("cmdline"));
+    assert_eq!(status(&container, ""), "200");
+}
+
+#[test]
 fn microsoft_s_server_asks_for_the_token_and_its_own_line_with_it_is_not_shown() {
     let container = with("/opt/vscode-server/bin/code-server", TOKENS).start().healthy();
     let address = text(&web_url(&container, "0"));

@@ -60,6 +60,8 @@ pub(super) fn prepare(on: &Surroundings<'_>, reach: Reach) -> Result<Service, Fa
         }
     }
     announce(on, kind, reach, token.as_ref())?;
+    let mut environment = account.environment(&on.settings.session);
+    environment.retain(|(name, _)| kind.secret_variables().iter().all(|other| name != other));
     let launch = Launch { host: host(reach), port: web.port, open: token.is_none(), data, cli_data, extensions, secret_file };
     Ok(Service {
         name: "web",
@@ -68,7 +70,7 @@ pub(super) fn prepare(on: &Surroundings<'_>, reach: Reach) -> Result<Service, Fa
         program: Program {
             path: kind.path().into(),
             arguments: launch.arguments(kind),
-            environment: account.environment(&on.settings.session),
+            environment,
             user: Some(account.clone()),
             folder: account.home.clone(),
             ..Program::default()

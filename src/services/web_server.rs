@@ -66,6 +66,14 @@ impl Kind {
         }
     }
 
+    /// Variables that count more for it than that file. It hands them to nobody, either.
+    pub(super) fn secret_variables(self) -> &'static [&'static str] {
+        match self {
+            Self::VscodeServer | Self::ServeWeb => &[],
+            Self::CodeServer => &["PASSWORD", "HASHED_PASSWORD"],
+        }
+    }
+
     /// What belongs in that file; nothing where it is not read.
     pub(super) fn secret(self, token: Option<&str>) -> Option<String> {
         match (self, token) {
@@ -104,7 +112,6 @@ impl Launch {
     pub(super) fn arguments(&self, kind: Kind) -> Vec<OsString> {
         let port = self.port.to_string();
         let (data, extensions, cli_data) = (self.data.as_os_str(), self.extensions.as_os_str(), self.cli_data.as_os_str());
-        let bound = format!("{}:{port}", self.host);
         let plain = |text: &'static str| OsString::from(text);
         let host_and_port = || [plain("--host"), self.host.into(), plain("--port"), port.clone().into()];
         let mut arguments: Vec<OsString> = Vec::new();
@@ -116,7 +123,9 @@ impl Launch {
             }
             Kind::CodeServer => {
                 let auth = if self.open { "none" } else { "password" };
-                arguments.extend([plain("--bind-addr"), bound.into(), plain("--auth"), plain(auth)]);
+                // Its variables PORT and CODE_SERVER_HOST count more than `--bind-addr`, and less than these.
+                arguments.extend(host_and_port());
+                arguments.extend([plain("--auth"), plain(auth)]);
                 arguments.extend(["--disable-telemetry", "--disable-update-check"].map(plain));
                 arguments.extend([plain("--user-data-dir"), data.into(), plain("--extensions-dir"), extensions.into()]);
             }
@@ -164,7 +173,7 @@ mod tests {
         assert_eq!(arguments(Kind::VscodeServer, false), format!("{server} --connection-token-file /run/gantry/secret"));
         let code = |auth: &str| {
             format!(
-                "--bind-addr 127.0.0.1:9000 --auth {auth} --disable-telemetry --disable-update-check --user-data-dir \
+                "--host 127.0.0.1 --port 9000 --auth {auth} --disable-telemetry --disable-update-check --user-data-dir \
                  /home/u/data --extensions-dir /home/u/data/extensions --config /run/gantry/secret"
             )
         };

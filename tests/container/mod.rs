@@ -309,9 +309,9 @@ pub(crate) fn server(started: &str) -> String {
     format!(
         r#"
 use IO::Socket::INET;
-my %o; while (@ARGV) {{ my $k = shift; $o{{$k}} = shift if $k =~ /^--(bind-addr|config|auth)$/; }}
+my %o; while (@ARGV) {{ my $k = shift; $o{{$k}} = shift if $k =~ /^--(host|port|config|auth)$/; }}
 {started}
-my $listener = IO::Socket::INET->new(LocalAddr => $o{{'--bind-addr'}}, Listen => 5, ReuseAddr => 1) or die "listen: $!";
+my $listener = IO::Socket::INET->new(LocalAddr => $o{{'--host'}}, LocalPort => $o{{'--port'}}, Listen => 5, ReuseAddr => 1) or die "listen: $!";
 while (1) {{
     my $client = $listener->accept or next;
     my $line = <$client>;
