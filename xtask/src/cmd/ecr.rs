@@ -59,13 +59,38 @@ async fn work(session: &Session, args: &EcrInit, family: &Family, in_ecr: Vec<(T
             return Err(declined("nothing was changed"));
         }
     }
+    let mut done: Vec<(&Repository, Vec<&str>)> = Vec::new();
     for work in &all {
         for change in &work.changes {
-            work.api.apply(work.target.repository.path(), change).await?;
+            let applied = work.api.apply(work.target.repository.path(), change).await;
+            applied.map_err(|error| half_way(error.into(), &done))?;
+            match done.last_mut().filter(|(repository, _)| **repository == work.target.repository) {
+                Some((_, words)) => words.push(past(change)),
+                None => done.push((&work.target.repository, vec![past(change)])),
+            }
         }
     }
     session.console.result(&as_json(&all, true), &text);
     Ok(())
+}
+
+/// The same failure with what was done before it, and stays.
+fn half_way(mut failure: Failure, done: &[(&Repository, Vec<&str>)]) -> Failure {
+    if !done.is_empty() {
+        let done: Vec<_> = done.iter().map(|(repository, words)| format!("`{repository}` is {}", words.join(", "))).collect();
+        failure.message += &format!(" ({}; the same command does the rest)", done.join("; "));
+    }
+    failure
+}
+
+/// What a repository is once the change is made.
+fn past(change: &Change) -> &'static str {
+    match change {
+        Change::Create { .. } => "created",
+        Change::ScanOnPush => "scanned on push",
+        Change::Mutability { .. } => "told which tags may move",
+        Change::Lifecycle { .. } => "given its lifecycle policy",
+    }
 }
 
 /// What the repository is like, and what that leaves to do.

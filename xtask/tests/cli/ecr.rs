@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::family::TinyFamily;
+use crate::support::front::{Front, Say, answer};
 use crate::support::moto::{self, ACCOUNT, CANARY, Moto, PASSWORD};
 use crate::support::registry::run;
 use crate::support::xtask::{Ran, ran};
@@ -76,6 +77,34 @@ fn a_repository_is_created_aligned_and_then_left_as_it_is() {
         "does not change the encryption",
         "nothing was changed",
     ]);
+}
+
+#[test]
+fn what_was_done_is_told_when_aws_refuses_half_way() {
+    let (family, moto) = (TinyFamily::new(), Moto::start());
+    let registry = moto::stand_in(&family);
+    for (denied, told) in [
+        ("CreateRepository", ""),
+        ("PutImageScanningConfiguration", " (`HERE` is created; the same command does the rest)"),
+        ("PutLifecyclePolicy", " (`HERE` is scanned on push, told which tags may move; the same command does the rest)"),
+    ] {
+        let front = Front::before(moto.endpoint.trim_start_matches("http://"), move |asked, behind| {
+            let target = asked.headers().get("x-amz-target").and_then(|value| value.to_str().ok());
+            match target.is_some_and(|target| target.ends_with(denied)) {
+                true => {
+                    let body = json!({ "__type": "AccessDeniedException", "message": "not you" });
+                    Say::Answer(answer(400, "application/x-amz-json-1.1", body.to_string()))
+                }
+                false => Say::Answer(behind.answer(asked)),
+            }
+        });
+        let mut command = family.command(&["ecr", "init", "--yes"]);
+        command.envs(moto.environment()).env("AWS_ENDPOINT_URL", format!("http://{}", front.address));
+        let told = told.replace("HERE", &registry.repository().to_string());
+        ran(command).ends(3).says(&[&format!("AccessDeniedException: not you{told}\n")]);
+    }
+    let rest = init(&family, &moto, &["--yes", "--format", "json"]).ends(0).json();
+    assert_eq!(changes(&rest), ["lifecycle"]);
 }
 
 #[test]
