@@ -1,4 +1,4 @@
-//! Secrets have a type of their own.
+//! Secrets have a type of their own; and the names of variables that hold them, which children do not get that need none.
 
 use std::fmt;
 
@@ -21,6 +21,38 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// Passwords of registries.
+pub(crate) const OF_DOCKER: [&str; 1] = ["DOCKER_AUTH_CONFIG"];
+/// Secrets of AWS; what else is set for it (profile, region, files) is no secret.
+pub(crate) const OF_AWS: [&str; 3] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"];
+/// Secrets of Azure, as its SDKs and Terraform read them.
+pub(crate) const OF_AZURE: [&str; 8] = [
+    "AZURE_CLIENT_SECRET",
+    "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+    "AZURE_PASSWORD",
+    "ARM_CLIENT_SECRET",
+    "ARM_CLIENT_CERTIFICATE_PASSWORD",
+    "ARM_ACCESS_KEY",
+    "ARM_OIDC_TOKEN",
+    "ARM_OIDC_REQUEST_TOKEN",
+];
+/// Tokens of GitHub, and what its jobs get more of them with.
+pub(crate) const OF_GITHUB: [&str; 6] = [
+    "GITHUB_TOKEN",
+    "GH_TOKEN",
+    "GITHUB_ENTERPRISE_TOKEN",
+    "GH_ENTERPRISE_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_RUNTIME_TOKEN",
+];
+
+/// Takes them from the environment of a program that asks no registry of images, nothing of a cloud, and nothing of GitHub.
+pub(crate) fn withhold(command: &mut tokio::process::Command) {
+    for name in OF_DOCKER.iter().chain(&OF_AWS).chain(&OF_AZURE).chain(&OF_GITHUB) {
+        command.env_remove(name);
     }
 }
 

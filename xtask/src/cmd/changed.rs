@@ -14,6 +14,7 @@ use crate::failure::{Exit, Failure};
 use crate::family::Name;
 use crate::oci::Digest;
 use crate::plan::Plan;
+use crate::secret;
 
 /// Leaves only those of the selected variants that differ from what `commit` would build. Where that cannot be told (the commit
 /// is not there, its variants.toml is not understood), all of them count as changed, and a warning says why.
@@ -63,6 +64,7 @@ async fn archive(root: &Path, commit: &str) -> Result<Vec<u8>, Failure> {
     let mut git = Command::new("git");
     // `--end-of-options`: what begins with a dash is a commit that there is not, not a flag.
     let args = ["-c", "core.fsmonitor=false", "archive", "--format=tar", "--end-of-options"];
+    secret::withhold(&mut git);
     git.arg("-C").arg(root).args(args).args([commit, "."]).env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true);
     let output = git.output().await.map_err(|error| Failure::new(Exit::Missing, "cannot run git").source(error))?;
     if output.status.success() {

@@ -5,6 +5,7 @@ use std::path::Path;
 use tokio::process::Command;
 
 use super::HostError;
+use crate::secret;
 
 /// The commit that is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,7 @@ async fn status(root: &Path, options: &[&str], path: &str) -> Result<Option<Stri
             git.env_remove(name);
         }
     }
+    secret::withhold(&mut git);
     git.env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C").stdin(std::process::Stdio::null()).kill_on_drop(true);
     let output = match git.output().await {
         Ok(output) => output,

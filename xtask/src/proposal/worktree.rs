@@ -8,6 +8,7 @@ use tokio::process::Command;
 
 use super::decide::{Entry, File};
 use crate::host::{HostError, Mend};
+use crate::secret;
 
 /// The top of the work tree that `folder` lies in.
 ///
@@ -100,6 +101,8 @@ pub(super) async fn committed(top: &Path, paths: &[&str]) -> Result<BTreeMap<Str
 pub(super) async fn git(folder: &Path, arguments: &[&str], paths: &[&str]) -> Result<String, HostError> {
     let mut git = Command::new("git");
     git.arg("-C").arg(folder).args(["--literal-pathspecs", "-c", "core.fsmonitor=false"]).args(arguments).args(paths);
+    // All that is pushed goes to GitHub's API.
+    secret::withhold(&mut git);
     git.env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C").env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");
     git.stdin(Stdio::null()).kill_on_drop(true);
     let failed = |why: String| HostError::Git { path: folder.to_owned(), why };

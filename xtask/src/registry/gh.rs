@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::helper::{OF_AWS, OF_DOCKER};
-use crate::secret::Secret;
+use crate::secret::{OF_AWS, OF_AZURE, OF_DOCKER, Secret};
 
 /// It reads a file, or unlocks a key ring; longer than this it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,7 +17,7 @@ pub(super) async fn token(path: Option<&str>) -> Option<Secret> {
     if let Some(path) = path {
         command.env("PATH", path);
     }
-    for variable in OF_AWS.iter().chain(&OF_DOCKER) {
+    for variable in OF_AWS.iter().chain(&OF_AZURE).chain(&OF_DOCKER) {
         command.env_remove(variable);
     }
     command.args(["auth", "token", "--hostname", "github.com"]).env("GH_PROMPT_DISABLED", "1");

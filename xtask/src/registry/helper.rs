@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::credentials::{Credential, CredentialError};
 use crate::oci::EcrRegistry;
-use crate::secret::Secret;
+use crate::secret::{OF_AWS, OF_AZURE, OF_DOCKER, OF_GITHUB, Secret};
 
 /// A helper may have to unlock a key ring or to ask a cloud; longer than this it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,27 +75,19 @@ pub(super) async fn get(name: &str, key: &str, path: Option<&str>) -> Result<Opt
     }
 }
 
-/// Passwords of other registries.
-pub(super) const OF_DOCKER: [&str; 1] = ["DOCKER_AUTH_CONFIG"];
-/// Secrets of AWS; what else is set for it (profile, region, files) is no secret.
-pub(super) const OF_AWS: [&str; 3] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"];
-/// Tokens of GitHub, and what its jobs get more of them with.
-const OF_GITHUB: [&str; 4] = ["GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN"];
-
-/// The variables that a program is not given which asks no registry of images, and nothing of a cloud.
-pub(crate) fn secret_variables() -> impl Iterator<Item = &'static str> {
-    OF_DOCKER.into_iter().chain(OF_AWS).chain(OF_GITHUB)
-}
-
 /// The variables that a helper is not given: secrets of other registries than the one that it is asked for. A helper is any
 /// program, so that it keeps the rest: `HOME`, `PATH`, key rings, proxies, …
 fn withheld(name: &str, key: &str) -> Vec<&'static str> {
     let host = key.trim_start_matches("https://").split('/').next().unwrap_or_default();
     let of_aws = EcrRegistry::at(host).is_some() || host == "public.ecr.aws" || name.contains("ecr");
+    let of_azure = [".azurecr.io", ".azurecr.us", ".azurecr.cn"].iter().any(|end| host.ends_with(end)) || name.contains("acr");
     let of_github = host == "ghcr.io" || host.ends_with(".github.com") || name.contains("gh");
     let mut names = OF_DOCKER.to_vec();
     if !of_aws {
         names.extend(OF_AWS);
+    }
+    if !of_azure {
+        names.extend(OF_AZURE);
     }
     if !of_github {
         names.extend(OF_GITHUB);
@@ -109,18 +101,27 @@ mod tests {
 
     #[test]
     fn a_helper_sees_no_secrets_of_other_registries() {
-        for (name, key, aws, github) in [
-            ("pass", "reg.example:5000", false, false),
-            ("pass", "https://index.docker.io/v1/", false, false),
-            ("ecr-login", "271851283454.dkr.ecr.us-west-2.amazonaws.com", true, false),
-            ("pass", "271851283454.dkr.ecr.us-west-2.amazonaws.com", true, false),
-            ("ghcr-login", "ghcr.io", false, true),
-            ("pass", "ghcr.io", false, true),
-        ] {
+        let of = |name: &str, key: &str| {
             let withheld = withheld(name, key);
             let sees = |variable| !withheld.contains(&variable);
             assert!(!sees("DOCKER_AUTH_CONFIG") && sees("AWS_PROFILE") && sees("HOME"));
-            assert_eq!((sees("AWS_SECRET_ACCESS_KEY"), sees("GITHUB_TOKEN")), (aws, github), "{name} {key}");
+            [("AWS_SECRET_ACCESS_KEY", "aws"), ("AZURE_CLIENT_SECRET", "azure"), ("GITHUB_TOKEN", "github")]
+                .into_iter()
+                .filter_map(|(variable, whose)| sees(variable).then_some(whose))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        for (name, key, sees) in [
+            ("pass", "reg.example:5000", ""),
+            ("pass", "https://index.docker.io/v1/", ""),
+            ("ecr-login", "271851283454.dkr.ecr.us-west-2.amazonaws.com", "aws"),
+            ("pass", "271851283454.dkr.ecr.us-west-2.amazonaws.com", "aws"),
+            ("acr-env", "team.azurecr.io", "azure"),
+            ("pass", "team.azurecr.io", "azure"),
+            ("ghcr-login", "ghcr.io", "github"),
+            ("pass", "ghcr.io", "github"),
+        ] {
+            assert_eq!(of(name, key), sees, "{name} {key}");
         }
     }
 }

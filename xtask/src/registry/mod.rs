@@ -28,7 +28,6 @@ pub use blobs::{Blob, BlobSource};
 pub use client::Registry;
 pub use credentials::{Choice, Credential, CredentialError, Sources};
 pub use download::BlobReader;
-pub(crate) use helper::secret_variables;
 pub use identity::{Asking, Configured, Fixed, Identified, Identity};
 pub use manifests::Found;
 pub use referrers::{Referrer, fallback_tag};

@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::bump::Trouble;
 use crate::failure::Exit;
-use crate::registry;
+use crate::secret;
 
 /// How long a client may take: solving a large set with a slow mirror takes minutes.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -42,9 +42,7 @@ impl Client {
         // npm is a script there.
         let program = if cfg!(windows) && self.program == "npm" { "npm.cmd" } else { self.program };
         let mut command = Command::new(program);
-        for name in registry::secret_variables() {
-            command.env_remove(name);
-        }
+        secret::withhold(&mut command);
         command.args(args).current_dir(folder).envs(env).stdin(Stdio::null()).kill_on_drop(true);
         match tokio::time::timeout(PATIENCE, command.output()).await {
             Err(_) => {

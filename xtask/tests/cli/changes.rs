@@ -1,6 +1,7 @@
 //! What a change rebuilds, shown by the steps that ran.
 
 use crate::support::family::TinyFamily;
+use crate::support::xtask::{git_that_tells, ran};
 
 /// The lines of a step's log that tell of an instruction: `CACHED [tools 3/3] RUN …`.
 fn told(log: &[String], end: &str, instruction: &str) -> bool {
@@ -129,6 +130,11 @@ fn only_what_a_commit_would_build_differently() {
         (names, plan)
     };
     assert_eq!(changed(&first).0, Vec::<String>::new());
+    let mut command = family.planning(&["plan", "--all", "--changed-since", &first]);
+    let told = git_that_tells(&mut command, &family.places(), "canary-7Qx9");
+    ran(command).ends(0);
+    let told = std::fs::read_to_string(told).expect("git was called");
+    assert!(told.contains(" status ") && told.contains(" archive ") && !told.contains("canary-7Qx9"), "{told}");
     family.build(&["--all", "--changed-since", &first]).ends(0);
     assert_eq!(family.tags(), Vec::<String>::new(), "nothing was built");
     // What is not committed counts: it is what would be built.

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::support::github::{Github, TOKEN};
-use crate::support::xtask::{Ran, command, ran};
+use crate::support::xtask::{Ran, command, git_that_tells, ran};
 
 /// What it is that goes wrong; status, headers and words of the answer; how the command ends, and what it says.
 type Refusal<'a> = (&'a str, u16, &'a [(&'static str, &'static str)], &'a str, i32, &'a [&'a str]);
@@ -76,6 +76,13 @@ fn a_pull_request_is_opened_kept_updated_and_brought_to_a_new_base() {
         assert!(shown.stdout.contains(words), "{}", shown.stdout);
     }
     assert!(!shown.stdout.contains("package-lock") && desk.github.changes().is_empty());
+
+    // git has nothing to send: the token is for the API alone.
+    let mut command = desk.command(&["--dry-run"]);
+    let told = git_that_tells(&mut command, desk.folder.path(), TOKEN);
+    ran(command).ends(0);
+    let told = std::fs::read_to_string(told).expect("git was called");
+    assert!(told.contains(" hash-object ") && !told.contains(TOKEN), "{told}");
 
     let opened = desk.propose(&["--format", "json"]).ends(0).json();
     assert_eq!(

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -35,6 +36,31 @@ pub fn command(root: &Path, places: &Path) -> Command {
     }
     command.env("NO_PROXY", "127.0.0.1,localhost").stdin(Stdio::null());
     command
+}
+
+/// Tokens and passwords, as machines of engineers and of CI have them in their environment.
+pub const TOKENS: [&str; 8] = [
+    "GITHUB_TOKEN",
+    "GH_TOKEN",
+    "GH_ENTERPRISE_TOKEN",
+    "GITHUB_ENTERPRISE_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AZURE_CLIENT_SECRET",
+    "ARM_CLIENT_SECRET",
+];
+
+/// Lets `command` have a canary in each of [`TOKENS`], and find a git that writes down in `folder` what it was called with and its
+/// environment, before it is git. Which file that is.
+pub fn git_that_tells(command: &mut Command, folder: &Path, canary: &str) -> PathBuf {
+    let (programs, told) = (folder.join("programs"), folder.join("told"));
+    std::fs::create_dir_all(&programs).expect("a folder");
+    let path = std::env::var("PATH").expect("a PATH");
+    let script = format!("#!/bin/sh\n{{ echo \"git $*\"; env; }} >> '{}'\nPATH='{path}' exec git \"$@\"\n", told.display());
+    std::fs::write(programs.join("git"), script).expect("written");
+    std::fs::set_permissions(programs.join("git"), std::fs::Permissions::from_mode(0o755)).expect("it can be run");
+    command.env("PATH", format!("{}:{path}", programs.display())).envs(TOKENS.map(|name| (name, canary)));
+    told
 }
 
 /// Runs it to its end.
