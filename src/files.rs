@@ -53,6 +53,36 @@ pub(crate) fn link(target: &Path, path: &Path) -> io::Result<()> {
     })
 }
 
+/// Removes whatever is at `path`, not where a link there leads; nothing is fine too.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+        Err(error) => Err(error),
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path).or_else(|error| {
+            if error.kind() != io::ErrorKind::PermissionDenied {
+                return Err(error);
+            }
+            // Folders that are read-only for their own user too.
+            open_up(path);
+            fs::remove_dir_all(path)
+        }),
+        Ok(_) => fs::remove_file(path),
+    }
+}
+
+/// Lets the owner of a folder change what is in it, all the way down; what cannot be changed stays.
+fn open_up(path: &Path) {
+    let _ = fs::set_permissions(path, Permissions::from_mode(0o700));
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
+}
+
 /// 64 bits of the kernel's randomness.
 ///
 /// # Errors

@@ -137,6 +137,21 @@ fn a_registration_token_that_is_too_old_is_said() {
 }
 
 #[test]
+fn a_runner_for_one_job_finds_nothing_of_the_one_before_with_a_registration_token_too() {
+    let (setup, github) = with_token();
+    let container = setup.set("GITHUB_RUNNER_EPHEMERAL", "1").start().healthy();
+    online(&container, &github, &["fixed"]);
+    github.job("fixed", "build");
+    let user = "cat /opt/actions-runner/_work/user 2>/dev/null || true";
+    container.until("the job", |container| (container.sh(user) == "1001\n").then_some(()));
+    github.finish("fixed");
+    container.logged("its job is done: registers for the next one");
+    container.until("the next runner", |_| github.runners().first().is_some_and(|r| r.id == 22 && r.online).then_some(()));
+    assert_eq!(container.sh(user), "");
+    leaves(container, &github);
+}
+
+#[test]
 fn an_offline_namesake_is_replaced() {
     let (setup, github) = with_pat();
     // On the second page of the list.
@@ -278,13 +293,20 @@ fn an_ephemeral_runner_gets_a_configuration_for_each_job() {
     let setup = setup.set("GITHUB_RUNNER_URL", "https://github.com/o").set("GITHUB_RUNNER_GROUP", "Builders");
     let container = setup.set("GITHUB_RUNNER_EPHEMERAL", "1").set("GITHUB_RUNNER_LABELS", "aws").start().healthy();
     let file = "/opt/actions-runner/_work/environment";
-    for id in [21, 22, 23] {
+    // What cannot be removed as it is, which a cache of Go's modules is by design.
+    let leave = [
+        (21, "install -d -o 1001 a a/b; install -o 1001 /dev/null a/b/c; chmod 500 a/b a ."),
+        (22, "chmod 000 ."),
+        (23, "cd ..; rm -r _work; install -o 1001 /dev/null _work"),
+    ];
+    for (id, leave) in leave {
         container.until("a runner", |_| (github.runners().first().is_some_and(|r| r.id == id && r.online)).then_some(()));
         assert!(!container.sh(&format!("ls {file} || true")).starts_with(file), "the work of the job before is gone");
         assert_eq!(container.sh("pgrep -u 1001 -x sleep || true"), "", "and all that it has started");
         assert_eq!(github.runners()[0].labels, r#""aws","self-hosted","Linux","X64" in 5"#);
         github.job("fixed", "build");
         container.until("the job", |container| container.sh(&format!("ls {file} || true")).starts_with(file).then_some(()));
+        container.sh(&format!("cd /opt/actions-runner/_work; {leave}"));
         github.finish("fixed");
     }
     container.until("a fourth runner", |_| (github.runners().first().is_some_and(|r| r.id == 24 && r.online)).then_some(()));

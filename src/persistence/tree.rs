@@ -1,6 +1,7 @@
 //! Files and folders with everything in them: copied, compared, removed.
 
 use super::Trouble;
+use crate::files;
 use std::fs::{self, DirBuilder, File, FileTimes, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
@@ -134,29 +135,7 @@ fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// Removes whatever is at `path`; nothing is fine too.
 pub(super) fn remove(path: &Path) -> Result<(), Trouble> {
-    let removed = match look(path)? {
-        None => Ok(()),
-        Some(found) if found.is_dir() => fs::remove_dir_all(path).or_else(|error| {
-            if error.kind() != ErrorKind::PermissionDenied {
-                return Err(error);
-            }
-            // Folders that are read-only for their own user too.
-            open_up(path);
-            fs::remove_dir_all(path)
-        }),
-        Some(_) => fs::remove_file(path),
-    };
-    removed.map_err(at(path))
-}
-
-/// Lets the owner of a folder change what is in it, all the way down; what cannot be changed stays.
-fn open_up(path: &Path) {
-    let _ = fs::set_permissions(path, Permissions::from_mode(0o700));
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
-    }
+    files::remove(path).map_err(at(path))
 }
 
 /// Where something is mounted.

@@ -4,14 +4,15 @@
 use super::{Trouble, record};
 use crate::account::Account;
 use crate::failure::Failure;
+use crate::files::{self, remove};
+use crate::places;
 use crate::process::Program;
 use crate::settings::{Environment, Secret};
-use crate::{files, places};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 /// What `config.sh` and the listener write when a runner is configured.
@@ -53,11 +54,10 @@ impl Folder {
         };
         if let Some(work) = work {
             let work = &path.join(work);
-            account_does(account, || fs::create_dir_all(work).and_then(|()| Ok(files::writable(work)?))).map_err(|why| {
-                Trouble::Refused {
-                    why: format!("GITHUB_RUNNER_WORKDIR: `{}` cannot be written to by `{}`: {why}", work.display(), account.name),
-                    hint: format!("a volume has to belong to uid {}", account.uid),
-                }
+            let usable = || fs::create_dir_all(work).and_then(|()| Ok(files::writable(work)?));
+            account_does(account, || with_opened(work, usable)).map_err(|why| Trouble::Refused {
+                why: format!("GITHUB_RUNNER_WORKDIR: `{}` cannot be written to by `{}`: {why}", work.display(), account.name),
+                hint: format!("a volume has to belong to uid {}", account.uid),
             })?;
         }
         let work = work.map_or_else(|| PathBuf::from("_work"), Path::to_owned);
@@ -99,10 +99,11 @@ impl Folder {
         })
     }
 
-    /// Empties the work folder, for a job that is to find nothing of the one before.
+    /// Empties the work folder, for a job that is to find nothing of the one before: whatever that has left there, or
+    /// in the place of the folder itself.
     pub(super) fn clean_work(&self) -> Result<(), String> {
         let work = self.path.join(&self.work);
-        let clean = || {
+        let empty = || {
             for entry in fs::read_dir(&work)? {
                 let entry = entry?;
                 if KEPT.iter().any(|kept| entry.file_name() == *kept) {
@@ -112,13 +113,13 @@ impl Folder {
             }
             io::Result::Ok(())
         };
-        match account_does(&self.account, || match clean() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }) {
-            Ok(()) => Ok(()),
-            Err(why) => Err(format!("`{}` cannot be cleaned: {why}", work.display())),
-        }
+        let clean = || match fs::metadata(&work) {
+            Ok(found) if found.is_dir() => with_opened(&work, empty),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            // No folder, or a link that leads nowhere.
+            Ok(_) | Err(_) => remove(&work),
+        };
+        account_does(&self.account, clean).map_err(|why| format!("`{}` cannot be cleaned: {why}", work.display()))
     }
 }
 
@@ -197,13 +198,17 @@ fn tree(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-    }
+/// Does `work` in `folder`; where its mode forbids that to its own user, once more with another mode.
+fn with_opened<T>(folder: &Path, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    work().or_else(|error| {
+        let denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let mode = fs::metadata(folder).ok().filter(|_| denied).map(|found| found.mode());
+        match mode.map(|mode| fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o7777 | 0o700))) {
+            Some(Ok(())) => work(),
+            // It is somebody else's.
+            Some(Err(_)) | None => Err(error),
+        }
+    })
 }
 
 #[cfg(test)]

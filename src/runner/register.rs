@@ -26,6 +26,9 @@ pub(super) struct Registered {
 impl Keeper<'_> {
     /// Registers, whatever it takes.
     pub(super) fn register(&mut self, runtime: &mut Runtime) -> Result<Registered, Trouble> {
+        if self.runner.ephemeral {
+            self.folder.clean_work().map_err(|why| Trouble::Later { why, after: None })?;
+        }
         if let Some(record) = self.kept() {
             runtime.report.info(format!("goes on as `{}`, which is registered already", record.name));
             return Ok(Registered { record, jit: None });
@@ -143,7 +146,6 @@ impl Keeper<'_> {
     fn just_in_time(&mut self, runtime: &mut Runtime, mut record: Record) -> Result<Registered, Trouble> {
         let doing = "to get a just-in-time configuration";
         let group = self.github.group(runtime, self.runner.group.as_deref())?;
-        self.folder.clean_work().map_err(|why| Trouble::Later { why, after: None })?;
         let labels = labels(&self.runner.labels);
         let body = api::jit_request(&record.name, group, &labels, &self.folder.work.to_string_lossy());
         let url = format!("{}/generate-jitconfig", record.list);

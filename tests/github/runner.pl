@@ -75,6 +75,7 @@ if ($configures) {
     my $answer = ask("register $token $option{'--name'} " . ($option{'--ephemeral'} // 0) . " $option{'--labels'}");
     my ($id) = $answer =~ /^id (\d+)$/ or do { $answer =~ s/^error //; print "$answer\n"; exit 1 };
     configuration($id, $option{'--name'});
+    write_file('.ephemeral', '') if $option{'--ephemeral'};
     print "Settings Saved.\n";
     exit 0;
 }
