@@ -132,12 +132,16 @@ fn a_refusal_is_explained_and_ends_nothing() {
 
 #[test]
 fn a_token_that_is_renewed_is_read_again() {
-    let setup = setup(URL).set("GITHUB_TOKEN_FILE", "/run/token").before("echo ghp_expired > /run/token");
+    let setup = setup(URL).set("GITHUB_TOKEN_FILE", "/run/token").before("echo ghp_expired > /run/token").set("STRICT", "1");
     let _server = serve(&setup, repositories(&setup, Some(TOKEN)));
     let container = setup.start();
     container.logged("given up on");
     let container = container.healthy();
     assert!(container.sh("/mnt/entrypoint status").contains("repository"), "{}", container.log());
+    // Whoever renews it may get it wrong, and is told.
+    let told = container.sh(": > /run/token; ! /mnt/entrypoint restart repository");
+    assert!(told.contains("`repository` is failed: GITHUB_TOKEN_FILE names `/run/token`, which is empty"), "{told}");
+    container.logged("repository: ended by itself: exit code 78");
     container.sh(&format!("echo {TOKEN} > /run/token; /mnt/entrypoint restart repository"));
     container.logged(CLONED);
     assert_eq!(container.sh("cat /home/ansible/project/one"), "one");

@@ -216,6 +216,12 @@ fn a_token_that_was_renewed_in_its_file_is_the_one_that_removes() {
     let setup = setup.set("GITHUB_RUNNER_PAT", "").set("GITHUB_RUNNER_PAT_FILE", "/run/pat");
     let container = setup.before(&format!("printf '{PAT}\\n' > /run/pat; chmod 600 /run/pat")).start().healthy();
     online(&container, &github, &["fixed"]);
+    // A worker that begins with a bad one says so, and has it as soon as it is good.
+    container.sh(&format!(": > /run/pat; kill -9 $({WORKER})"));
+    container.logged("runner: GITHUB_RUNNER_PAT_FILE names `/run/pat`, which is empty");
+    assert!(!container.log().contains("are not set"), "{}", container.log());
+    container.sh(&format!("printf '{PAT}\\n' > /run/pat"));
+    container.until("its next registration", |_| github.runners().iter().any(|r| r.id == 22 && r.online).then_some(()));
     github.accept(&["renewed"]);
     container.sh("printf 'renewed\\n' > /run/pat");
     leaves(container, &github);

@@ -40,9 +40,11 @@ struct Clone<'a> {
 /// Runs the worker and returns its exit code: 0 when the repository is there.
 ///
 /// # Errors
-/// There is nothing to clone, or the system has no such user.
+/// The settings are wrong by now, or the system has no such user.
 pub(crate) fn run(runtime: &mut Runtime, settings: &Settings, sources: &Sources) -> Result<u8, Failure> {
-    let Some(wanted) = &settings.repository else { return Ok(0) };
+    let Some(wanted) = &settings.repository else {
+        return settings.why_disabled("repository").map_or(Ok(0), Err);
+    };
     let account = Account::workspace(settings.home.as_deref())?;
     let folder: PathBuf = account.home.join(&wanted.folder).components().collect();
     let clone = Clone { wanted, settings, sources, account: &account, place: Place::new(folder) };

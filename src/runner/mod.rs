@@ -101,10 +101,11 @@ pub(crate) fn account(settings: &Settings, runner: &settings::Runner) -> Result<
 /// Runs the worker until it is asked to stop.
 ///
 /// # Errors
-/// It cannot begin: no settings for it, no user.
+/// It cannot begin: no settings for it or wrong ones, no user.
 pub(crate) fn run(runtime: &mut Runtime, settings: &Settings, sources: &Sources) -> Result<u8, Failure> {
     let Some(runner) = &settings.runner else {
-        return Err(Failure::new(USAGE, "GITHUB_RUNNER_URL and something to register with are not set"));
+        let unset = || Failure::new(USAGE, "GITHUB_RUNNER_URL and something to register with are not set");
+        return Err(settings.why_disabled("runner").unwrap_or_else(unset));
     };
     let account = account(settings, runner)?;
     let workspace = Account::workspace(settings.home.as_deref())?;

@@ -75,6 +75,12 @@ impl Settings {
         }
     }
 
+    /// Why `service`, which PID 1 has started, has no settings any more: a secret file may be another one by now.
+    pub(crate) fn why_disabled(&self, service: &str) -> Option<Failure> {
+        let disabled = self.disabled.iter().find(|disabled| disabled.service == service)?;
+        Some(Failure { exit: failure::SETTINGS, problems: disabled.problems.clone(), hints: Vec::new() })
+    }
+
     /// Notes what a runner that is going to be started can reach.
     pub(crate) fn note_reach_of_jobs(&mut self) {
         let open = self.access.contains(&Access::Web(Reach::Loopback)) && matches!(self.web.auth, WebAuth::Nobody);
@@ -128,9 +134,9 @@ fn gather(sources: &Sources, strict: bool) -> (Settings, Vec<String>) {
     let repository = reader.beside("repository", Reader::repository);
     let runner = reader.beside("runner", Reader::runner);
     reader.unknown();
-    let Reader { mut problems, notes, mut disabled, .. } = reader;
+    let Reader { mut problems, notes, disabled, .. } = reader;
     if strict {
-        problems.extend(disabled.drain(..).flat_map(|disabled| disabled.problems));
+        problems.extend(disabled.iter().flat_map(|disabled| disabled.problems.clone()));
     }
     let settings = Settings {
         access,
