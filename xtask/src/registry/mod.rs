@@ -17,11 +17,13 @@ mod helper;
 mod identity;
 mod login;
 mod manifests;
+mod platforms;
 mod referrers;
 mod trace;
 mod transport;
 mod web;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 
 pub use blobs::{Blob, BlobSource};
@@ -203,6 +205,18 @@ pub async fn digest_of(reference: &Reference, insecure: bool, sources: &Sources)
         (None, None) => "latest".to_owned(),
     };
     registry.digest(&asked).await
+}
+
+/// The platforms of the image that `repository` has under `digest`; none where there is no such image.
+///
+/// # Errors
+/// As [`Registry::platforms`].
+pub async fn platforms_of(
+    repository: &Repository,
+    digest: Digest,
+    sources: &Sources,
+) -> Result<Option<BTreeSet<String>>, RegistryError> {
+    Registry::looking(repository, false, sources).await?.platforms(&digest.to_string()).await
 }
 
 /// The host that answers for a registry's name: Docker Hub has another one for its API.

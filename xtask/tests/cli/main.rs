@@ -9,6 +9,7 @@ mod ages;
 mod bad_days;
 mod build;
 mod bump;
+mod bump_base;
 mod bump_troubles;
 mod changes;
 mod clean;

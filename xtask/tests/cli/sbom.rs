@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
-use xtask::oci::Digest;
+use serde_json::json;
 use xtask::registry::fallback_tag;
 
 use crate::support::family::TinyFamily;
@@ -114,7 +113,7 @@ fn the_document_is_the_same_wherever_the_image_is() {
     let member = |digest, architecture| {
         let bytes = run(
             "curl",
-            &["-sf", "-H", "Accept: application/vnd.oci.image.manifest.v1+json", &manifest(&family.registry, digest)],
+            &["-sf", "-H", "Accept: application/vnd.oci.image.manifest.v1+json", &family.registry.manifest_url(digest)],
         );
         json!({
             "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": bytes.len(),
@@ -125,26 +124,8 @@ fn the_document_is_the_same_wherever_the_image_is() {
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
         "manifests": [member(&aws.to_string(), other), member(&azure.to_string(), ours)],
     });
-    let (kind, index) = ("Content-Type: application/vnd.oci.image.index.v1+json", index.to_string());
-    run("curl", &["-sf", "-X", "PUT", "-H", kind, "--data-binary", &index, &manifest(&family.registry, "all")]);
+    family.registry.put_manifest("application/vnd.oci.image.index.v1+json", &index, Some("all"));
     assert_eq!(elsewhere(&family, "near:all").ends(0).stdout, here);
-}
-
-fn manifest(registry: &LocalRegistry, reference: &str) -> String {
-    let repository = registry.repository();
-    format!("http://{}/v2/{}/manifests/{reference}", repository.registry(), repository.path())
-}
-
-/// Writes a blob as any client does; its descriptor.
-fn blob(registry: &LocalRegistry, kind: &str, text: &str) -> Value {
-    let repository = registry.repository();
-    let uploads = format!("http://{}/v2/{}/blobs/uploads/", repository.registry(), repository.path());
-    let begun = run("curl", &["-sf", "-X", "POST", "-D", "-", "-o", "/dev/null", &uploads]);
-    let to = begun.lines().find_map(|line| line.strip_prefix("Location: ")).expect("a place").trim();
-    let digest = Digest::of(text).to_string();
-    let bytes = "Content-Type: application/octet-stream";
-    run("curl", &["-sf", "-X", "PUT", "-H", bytes, "--data-binary", text, &format!("{to}&digest={digest}")]);
-    json!({ "mediaType": kind, "digest": digest, "size": text.len() })
 }
 
 /// Attaches a document to what a tag points to, and says that this program did.
@@ -154,17 +135,13 @@ fn forge(registry: &LocalRegistry, tag: &str, document: &str) -> String {
     let (subject, sbom) = (registry.skopeo(tag, None).expect("a digest"), "application/vnd.cyclonedx+json");
     let artifact = json!({
         "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": sbom, "annotations": { "gantry.attachment": "sbom" },
-        "config": blob(registry, "application/vnd.oci.empty.v1+json", "{}"), "layers": [blob(registry, sbom, document)],
+        "config": registry.put_blob("application/vnd.oci.empty.v1+json", "{}"), "layers": [registry.put_blob(sbom, document)],
         "subject": { "mediaType": MANIFEST, "digest": subject, "size": 7 },
     });
-    let artifact = artifact.to_string();
-    let digest = Digest::of(&artifact).to_string();
-    let entry = json!({ "mediaType": MANIFEST, "digest": digest, "size": artifact.len(), "artifactType": sbom });
-    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] }).to_string();
-    for (kind, body, at) in [(MANIFEST, &artifact, &digest), (INDEX, &index, &fallback_tag(subject))] {
-        let kind = format!("Content-Type: {kind}");
-        run("curl", &["-sf", "-X", "PUT", "-H", &kind, "--data-binary", body, &manifest(registry, at)]);
-    }
+    let digest = registry.put_manifest(MANIFEST, &artifact, None).to_string();
+    let entry = json!({ "mediaType": MANIFEST, "digest": digest, "size": artifact.to_string().len(), "artifactType": sbom });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] });
+    registry.put_manifest(INDEX, &index, Some(&fallback_tag(subject)));
     digest
 }
 

@@ -102,6 +102,32 @@ impl LocalRegistry {
         format!("{}/team/image", self.address).parse().expect("a repository")
     }
 
+    /// Where a manifest of [`LocalRegistry::repository`] lies, by tag or digest.
+    pub fn manifest_url(&self, reference: &str) -> String {
+        let repository = self.repository();
+        format!("http://{}/v2/{}/manifests/{reference}", repository.registry(), repository.path())
+    }
+
+    /// Writes a blob as any client does; its descriptor.
+    pub fn put_blob(&self, kind: &str, text: &str) -> serde_json::Value {
+        let uploads = format!("http://{}/v2/{}/blobs/uploads/", self.address, self.repository().path());
+        let begun = run("curl", &["-sf", "-X", "POST", "-D", "-", "-o", "/dev/null", &uploads]);
+        let to = begun.lines().find_map(|line| line.strip_prefix("Location: ")).expect("a place").trim();
+        let digest = Digest::of(text).to_string();
+        let bytes = "Content-Type: application/octet-stream";
+        run("curl", &["-sf", "-X", "PUT", "-H", bytes, "--data-binary", text, &format!("{to}&digest={digest}")]);
+        serde_json::json!({ "mediaType": kind, "digest": digest, "size": text.len() })
+    }
+
+    /// Writes a manifest or an index, under a tag or by its digest alone.
+    pub fn put_manifest(&self, kind: &str, manifest: &serde_json::Value, tag: Option<&str>) -> Digest {
+        let text = manifest.to_string();
+        let digest = Digest::of(&text);
+        let url = self.manifest_url(tag.unwrap_or(&digest.to_string()));
+        run("curl", &["-sf", "-X", "PUT", "-H", &format!("Content-Type: {kind}"), "--data-binary", &text, &url]);
+        digest
+    }
+
     /// The digest that skopeo sees under a tag of [`LocalRegistry::repository`].
     pub fn skopeo(&self, tag: &str, login: Option<(&str, &str)>) -> Option<Digest> {
         let image = format!("docker://{}", self.repository().tag(tag));

@@ -98,6 +98,9 @@ impl Asked<'_> {
                 None => tag.clone(),
             }),
         };
+        if before != Some(digest) {
+            self.fits(&tagged, digest, sources).await?;
+        }
         let mut candidate = Candidate { to: version(Some(digest)), ..Candidate::unmoved(version(before)) };
         if before != Some(digest) {
             match reference.digest {
@@ -111,5 +114,24 @@ impl Asked<'_> {
             }
         }
         Ok(candidate)
+    }
+
+    /// Refuses a base that is not there for every platform of the family.
+    async fn fits(&self, tagged: &Reference, digest: Digest, sources: &registry::Sources) -> Result<(), Trouble> {
+        let platforms = registry::platforms_of(&tagged.repository, digest, sources).await.map_err(edge::base_unknown)?;
+        let platforms = platforms.ok_or_else(|| {
+            let message = format!("`{tagged}` points to {digest}, and the registry has nothing there");
+            Trouble::new(Exit::Missing, message).hint("try again later")
+        })?;
+        let quoted = |names: Vec<String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let wanted = self.family.platforms.iter().map(ToString::to_string);
+        let missing: Vec<String> = wanted.filter(|platform| !platforms.contains(platform)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (missing, there) = (quoted(missing), quoted(platforms.into_iter().collect()));
+        let message = format!("`{tagged}` is {digest} now, which is for {there} and not for {missing}");
+        let hint = "nothing was moved to it; wait until the registry has it, or name another tag in `base` of the profile";
+        Err(Trouble::new(Exit::Missing, message).hint(hint))
     }
 }
