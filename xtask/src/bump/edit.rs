@@ -42,7 +42,7 @@ pub fn edit<'c>(source: &SourceText, candidates: impl IntoIterator<Item = &'c Ca
     for candidate in candidates {
         for (place, value) in &candidate.change.values {
             let span = span_of(&spans, place).ok_or_else(|| NoPlace(described(place)))?;
-            if let Some(comment) = comment_behind(&source.text, span.end) {
+            if let Some(comment) = comment_behind(&source.text, &span) {
                 let text = source.text.get(comment.clone()).unwrap_or_default();
                 let moved = renamed(text, candidate);
                 if moved == text {
@@ -83,12 +83,14 @@ fn described(place: &Place) -> String {
     }
 }
 
-/// The comment that ends the line of a value, if nothing but white space stands between.
-fn comment_behind(text: &str, end: usize) -> Option<Range<usize>> {
-    let rest = text.get(end..)?;
-    let line = rest.split('\n').next()?.trim_end();
-    let comment = line.trim_start().starts_with('#').then(|| line.trim_start())?;
-    Some(end + line.len() - comment.len()..end + line.len())
+/// The comment that ends the line of a value, if nothing but white space stands between, or the ends of tables that hold nothing
+/// else.
+fn comment_behind(text: &str, value: &Range<usize>) -> Option<Range<usize>> {
+    let line = text.get(value.end..)?.split('\n').next()?.trim_end();
+    let is_alone = !text.get(..value.start)?.rsplit('\n').next()?.contains(',');
+    let comment = line.trim_start_matches(|c: char| c.is_whitespace() || is_alone && c == '}');
+    let end = value.end + line.len();
+    comment.starts_with('#').then(|| end - comment.len()..end)
 }
 
 /// The comment with the old version's names replaced by the new one's, where they stand as words.
@@ -172,6 +174,25 @@ mod tests {
             assert_eq!(edited.text, format!("[pins.a]\n{after}hold = \"<3\" # 1.2\n"));
             let told: Vec<_> = edited.doubtful.iter().map(|comment| (comment.line, comment.text.as_str())).collect();
             assert_eq!(told, doubtful, "{before}");
+        }
+    }
+
+    /// As in `base = { image = "debian:trixie@sha256:…" } # trixie of November`.
+    #[test]
+    fn a_comment_behind_a_table_of_one_value_is_about_that_value() {
+        let version = |digest: &str| (format!("debian:trixie@sha256:{digest}"), format!("trixie@sha256:{}", &digest[..4]));
+        let (from, to) = (version("0123456789"), version("fedcba9876"));
+        let moved = [moved(Place::Base("x".parse().unwrap()), (&from.0, Some(&from.1)), (&to.0, Some(&to.1)))];
+        for (before, after, doubtful) in [
+            ("base = { image = 'OLD' } # trixie@sha256:0123", "base = { image = 'NEW' } # trixie@sha256:fedc", None),
+            ("base={image=\"OLD\"}# as of OLD", "base={image=\"NEW\"}# as of NEW", None),
+            ("base = { image = \"OLD\" } # of 2026-11-20", "base = { image = \"NEW\" } # of 2026-11-20", Some("# of 2026-11-20")),
+            ("base.image = \"OLD\" # small", "base.image = \"NEW\" # small", None),
+        ] {
+            let text = format!("[profiles.x]\n{before}\nvendors = false # trixie@sha256:0123\n").replace("OLD", &from.0);
+            let edited = edit(&SourceText { name: String::new(), text: text.clone() }, &moved).unwrap();
+            assert_eq!(edited.text, text.replace(&before.replace("OLD", &from.0), &after.replace("NEW", &to.0)));
+            assert_eq!(edited.doubtful.first().map(|comment| comment.text.as_str()), doubtful, "{before}");
         }
     }
 
