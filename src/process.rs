@@ -7,10 +7,11 @@ use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
-use std::ffi::OsString;
+use nix::unistd::{Gid, Pid, Uid, chdir, setgid, setgroups, setuid};
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
@@ -118,7 +119,6 @@ pub(crate) fn spawn(program: &Program, streams: Streams, handed: &[Handed<'_>]) 
         .args(&program.arguments)
         .env_clear()
         .envs(program.environment.iter().map(|(name, value)| (name, value)))
-        .current_dir(&program.folder)
         .stdin(if streams.input { Stdio::piped() } else { Stdio::null() })
         .stdout(stream(streams.output))
         .stderr(stream(streams.errors))
@@ -136,6 +136,7 @@ pub(crate) fn spawn(program: &Program, streams: Streams, handed: &[Handed<'_>]) 
     let user = program.user.as_ref().filter(|_| Uid::effective().is_root());
     let child = Child {
         user: user.map(|user| (user.groups.clone(), user.gid, user.uid)),
+        folder: CString::new(program.folder.as_os_str().as_bytes())?,
         kept,
         no_new_privileges: program.no_new_privileges,
         dies_with: program.dies_with_parent.then(Pid::this),
@@ -143,7 +144,11 @@ pub(crate) fn spawn(program: &Program, streams: Streams, handed: &[Handed<'_>]) 
     // SAFETY: between fork and exec of this single-threaded process; `settle` makes system calls only.
     unsafe { command.pre_exec(move || child.settle()) };
     // Nobody calls `wait` on the child: its starter waits by process id.
-    let mut child = command.spawn()?;
+    let mut child = command.spawn().map_err(|error| {
+        let denied = error.kind() == io::ErrorKind::PermissionDenied && user.is_some();
+        let told = || format!("{error} (to execute it, or to enter its folder `{}`)", program.folder.display());
+        if denied { io::Error::new(error.kind(), told()) } else { error }
+    })?;
     Ok(Spawned {
         pid: Pid::from_raw(child.id().cast_signed()),
         stdin: child.stdin.take(),
@@ -155,13 +160,15 @@ pub(crate) fn spawn(program: &Program, streams: Streams, handed: &[Handed<'_>]) 
 /// What a child becomes before its program begins.
 struct Child {
     user: Option<(Vec<Gid>, Gid, Uid)>,
+    folder: CString,
     kept: Vec<RawFd>,
     no_new_privileges: bool,
     dies_with: Option<Pid>,
 }
 
 impl Child {
-    /// Default signals, none blocked, no descriptors but the first three and those kept, the common mask, its user.
+    /// Default signals, none blocked, no descriptors but the first three and those kept, the common mask, its user, and
+    /// its folder.
     fn settle(&self) -> io::Result<()> {
         for signal in 1..=LAST_SIGNAL {
             // Some cannot be changed: SIGKILL, SIGSTOP, and those that the C library keeps for itself.
@@ -182,6 +189,8 @@ impl Child {
             setgid(*gid)?;
             setuid(*uid)?;
         }
+        // With the user's rights: a server of files may give root none in a home.
+        chdir(self.folder.as_c_str())?;
         if self.no_new_privileges {
             nix::sys::prctl::set_no_new_privs()?;
         }
@@ -210,5 +219,29 @@ fn close_the_rest() {
     for descriptor in 3..MOST_DESCRIPTORS {
         // SAFETY: as above; most are not open, which is refused.
         unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Program, Streams, spawn};
+    use crate::account::Account;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_folder_that_the_user_may_not_enter_is_named() {
+        if !nix::unistd::Uid::effective().is_root() {
+            return;
+        }
+        let folder = std::env::temp_dir().join(format!("entrypoint-folder-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+        let user = Account::called("nobody").unwrap();
+        let program = Program { path: "/bin/true".into(), folder: folder.clone(), user, ..Program::default() };
+        let refused = spawn(&program, Streams::default(), &[]).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+        assert!(refused.to_string().contains(&format!("or to enter its folder `{}`", folder.display())), "{refused}");
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

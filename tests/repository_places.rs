@@ -110,6 +110,17 @@ fn what_came_into_a_volume_while_it_was_cloned_is_not_overwritten() {
 }
 
 #[test]
+fn a_home_that_root_may_not_enter_is_entered_by_its_user() {
+    // As on NFS with root squash.
+    let launch = "exec setpriv --bounding-set=-dac_override,-dac_read_search ENTRYPOINT";
+    let setup = setup(URL).before("chmod 700 /home/ansible").launch(launch);
+    let _server = serve(&setup, repositories(&setup, None));
+    let container = setup.start().healthy();
+    container.logged(CLONED);
+    assert_eq!(git(&container, "-C project status --short --branch"), "## main...origin/main\n");
+}
+
+#[test]
 fn a_folder_of_somebody_else_is_said() {
     let setup = setup(URL).set("ANSIBLE_REPO_DIR", "/opt/other/project").before("mkdir /opt/other; touch /opt/other/file");
     let _server = serve(&setup, repositories(&setup, None));
