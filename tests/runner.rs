@@ -110,8 +110,14 @@ fn a_registration_token_alone_registers_and_removes_while_it_is_good() {
     container.sh(&format!("kill -9 $({LISTENER})"));
     container.logged("runs again in 5 s");
     online(&container, &github, &["fixed"]);
+    // What a job leaves behind could read the token while it is used.
+    github.job("fixed", "build");
+    container.until("the job", |container| (!container.sh("pgrep -u 1001 -x sleep || true").is_empty()).then_some(()));
+    github.finish("fixed");
+    container.until("its end", |container| status(container).contains("waits for jobs").then_some(()));
     let log = leaves(container, &github);
-    assert!(log.contains("runner: removed `fixed` from GitHub"), "{log}");
+    let at = |text: &str| log.find(text).unwrap_or_else(|| panic!("no {text}: {log}"));
+    assert!(at("ended what jobs have left behind (processes: 1)") < at("runner: removed `fixed` from GitHub"), "{log}");
     assert_eq!(github.count("DELETE", ""), 0, "there is nothing to ask the API with");
 }
 

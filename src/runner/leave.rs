@@ -239,6 +239,7 @@ impl Keeper<'_> {
             return Err("it is not configured here any more".to_owned());
         }
         let Ok(token) = self.github.secret("GITHUB_RUNNER_TOKEN") else { return Err("there is no token any more".to_owned()) };
+        self.end_leftovers(runtime);
         let program = self.folder.program("config.sh", vec!["remove".into()], Some(("ACTIONS_RUNNER_INPUT_TOKEN", &token)));
         match self.execute(runtime, &program, &token, None, Some(deadline)) {
             Ok((End::Code(0), _)) => Ok(()),

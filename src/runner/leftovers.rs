@@ -1,5 +1,6 @@
 //! What jobs leave behind: processes that have gone away from the listener's group. They end before the next
-//! registration, whose token they could read, and before the next job, which they could look into.
+//! registration and before a removal by token, as they could read the token, and before the next job, which they could
+//! look into.
 
 use crate::account::Account;
 use nix::sys::signal::{Signal, kill};

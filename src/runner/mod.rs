@@ -170,12 +170,17 @@ impl Keeper<'_> {
     fn life(&mut self, runtime: &mut Runtime) -> Result<(), Trouble> {
         runtime.report.doing("registers");
         self.tidy(runtime)?;
+        self.end_leftovers(runtime);
+        let registered = self.register(runtime)?;
+        self.serve(runtime, registered)
+    }
+
+    /// Ends what jobs have left behind, before a token is in the environment of a program that has their user.
+    fn end_leftovers(&self, runtime: &Runtime) {
         let ended = leftovers::end(&self.account, self.workspace);
         if ended > 0 {
             runtime.report.info(format!("ended what jobs have left behind (processes: {ended})"));
         }
-        let registered = self.register(runtime)?;
-        self.serve(runtime, registered)
     }
 
     /// A life that ended badly leaves nothing behind, and the next one begins after a pause.
