@@ -85,6 +85,24 @@ pub(super) fn targets(family: &Family, flags: &[String]) -> Result<Vec<Target>, 
     flags.iter().map(target).collect()
 }
 
+/// These variants go to none of these destinations, so that there is nothing to do: what is said then.
+pub(super) fn nowhere(variants: &[(&Name, &Published)], targets: &[Target]) -> Failure {
+    const NAMED: &str = "`--destination NAME=HOST[:PORT]/REPOSITORY` names one that takes every variant";
+    if targets.is_empty() {
+        return Failure::new(Exit::Usage, "variants.toml has no destination").hint(NAMED);
+    }
+    let listed = |names: &mut dyn Iterator<Item = &str>| names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let names = listed(&mut variants.iter().map(|(name, _)| name.as_str()));
+    let go = if variants.len() == 1 { "does not go" } else { "do not go" };
+    let message = format!("{names} {go} to {}", listed(&mut targets.iter().map(|target| target.name.as_str())));
+    let of_file = variants.iter().filter(|(_, published)| !published.destinations.is_empty());
+    let of_file = of_file.map(|(name, published)| {
+        format!("`{name}` goes to {}", listed(&mut published.destinations.iter().map(|destination| destination.as_str())))
+    });
+    let hints: Vec<String> = of_file.chain([NAMED.to_owned()]).collect();
+    Failure::new(Exit::Usage, message).hint(hints.join("\n"))
+}
+
 /// `NAME=HOST[:PORT]/REPOSITORY`.
 ///
 /// # Errors

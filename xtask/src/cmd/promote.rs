@@ -145,6 +145,10 @@ fn wanted(
         }
         false => tags.iter().map(|tag| lineage::tag(family, image, ledger, tag)).collect(),
     };
+    let destinations: Vec<_> = targets.iter().filter(|to| to.takes(published)).map(|to| to.delivery(tags.clone())).collect();
+    if destinations.is_empty() {
+        return Err(destinations::nowhere(&[(name, published)], targets));
+    }
     let release = VariantRelease {
         variant: name.clone(),
         platform: identified.platform,
@@ -152,7 +156,7 @@ fn wanted(
         built: None,
         config_digest: None,
         ancestors: Vec::new(),
-        destinations: targets.iter().filter(|to| to.takes(published)).map(|to| to.delivery(tags.clone())).collect(),
+        destinations,
     };
     // What the image was built from was judged when it was pushed.
     let circumstances = Circumstances { tree: Tree::Clean, allow_dirty: false };

@@ -34,6 +34,7 @@ pub(super) async fn run(session: &Session, args: &Verify) -> Result<(), Failure>
         true => asking.variants(&variants),
         false => asking.tags(&variants, &args.tags)?,
     };
+    asking.somewhere(&asked, args)?;
     let work = async {
         let places = asked.iter().flat_map(|asked| &asked.deliveries);
         let places = places.map(|to| (to.destination.as_str(), &to.repository, to.insecure));
@@ -116,6 +117,18 @@ impl Asking<'_> {
             tentative,
             aside,
         })
+    }
+
+    /// Whether there is something to look at: nothing that is asked for may be left out without a word, but for what a pattern
+    /// meets beside others.
+    fn somewhere(&self, asked: &[Asked], args: &Verify) -> Result<(), Failure> {
+        let asked = || asked.iter().filter(|asked| !asked.aside);
+        let is_named = |asked: &Asked| !args.tags.is_empty() || args.variants.iter().any(|name| name == asked.variant.as_str());
+        let nothing = asked().all(|asked| asked.deliveries.is_empty());
+        let lost = asked().filter(|asked| asked.deliveries.is_empty() && (nothing || is_named(asked)));
+        let lost = lost.filter_map(|asked| Some((&asked.variant, self.family.images.get(&asked.variant)?.published.as_ref()?)));
+        let lost: Vec<_> = lost.collect();
+        if lost.is_empty() { Ok(()) } else { Err(destinations::nowhere(&lost, self.targets)) }
     }
 
     /// The tags that are named, each of the variant that it begins with.

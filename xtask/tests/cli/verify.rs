@@ -19,6 +19,9 @@ fn with<'a>(more: &[&'a str], args: &[&'a str]) -> Vec<&'a str> {
 fn a_release_is_verified_rolled_back_and_brought_forward() {
     let family = TinyFamily::new();
     let other = LocalRegistry::start(None);
+    let elsewhere = format!("[destinations.elsewhere]\nrepository = \"{}\"\n[images.base]", other.repository());
+    family.replace("variants.toml", "[images.base]", &elsewhere);
+    family.commit();
     let (near, far) = (format!("near={}", family.registry.repository()), format!("far={}", other.repository()));
     let to = ["--destination", near.as_str(), "--destination", far.as_str()];
     let commit = || family.git(&["rev-parse", "--short=7", "HEAD"]);
@@ -43,6 +46,10 @@ fn a_release_is_verified_rolled_back_and_brought_forward() {
     let torn: serde_json::Value = serde_json::from_str(&torn.stdout).expect("JSON");
     let kinds: Vec<&str> = torn["differences"].as_array().expect("a list").iter().filter_map(|it| it["kind"].as_str()).collect();
     assert!(kinds.contains(&"digest") && kinds.contains(&"missing"), "{torn:#}");
+
+    // Where the variant does not go, nothing would be moved.
+    let from = without_engine(&family, &["promote", &first.1, "--from", &near, "--destination", "elsewhere"]);
+    from.ends(2).says(&["`aws` does not go to `elsewhere`", "`aws` goes to `near`"]);
 
     let shown = without_engine(&family, &with(&to, &["promote", &first.1, "--dry-run"])).ends(0);
     assert!(shown.stdout.contains("then moving tags") && shown.stdout.contains(" → "), "{}", shown.stdout);
@@ -74,4 +81,24 @@ fn what_is_no_reference_is_a_usage_error() {
     }
     without_engine(&family, &["promote", "aws"]).ends(3).says(&["no destination has `aws`"]);
     without_engine(&family, &["verify", "--variant", "azure"]).ends(10).says(&["verify found 1 difference"]);
+}
+
+#[test]
+fn a_destination_that_a_variant_does_not_go_to() {
+    let family = TinyFamily::new();
+    family.replace("variants.toml", "[images.base]", "[destinations.far]\nrepository = \"127.0.0.1:9/far\"\n[images.base]");
+    for args in [&["--variant", "azure"][..], &["--variant", "a*"], &[], &["--variant", "azure", "--tag", "azure"]] {
+        let nothing = without_engine(&family, &with(args, &["verify", "--destination", "far"])).ends(2);
+        nothing.says(&["`azure`", " to `far`", "`azure` goes to `near`"]);
+    }
+    // Beside others that do go there, only what a pattern meets is left out.
+    family.replace(
+        "variants.toml",
+        "parent = \"base\"\ncontext = \"images/azure\"",
+        "parent = \"base\"\ncontext = \"images/azure\"\ndestinations = [\"far\"]",
+    );
+    without_engine(&family, &["verify", "--variant", "azure", "--destination", "near"])
+        .ends(2)
+        .says(&["`azure` does not go to `near`"]);
+    without_engine(&family, &["verify", "--destination", "near"]).ends(10);
 }
