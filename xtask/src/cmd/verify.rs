@@ -113,6 +113,7 @@ impl Asking<'_> {
             variant: image.name.clone(),
             parent: lineage::ancestors(self.family, image).into_iter().next(),
             pins: lineage::pins(self.family, image),
+            platforms: self.family.platforms.clone(),
             deliveries: targets.map(|target| target.delivery(tags.clone())).collect(),
             tentative,
             aside,

@@ -218,6 +218,7 @@ fn verify_tells_where_an_image_lacks_its_sbom() {
             variant: "aws".parse().expect("a name"),
             parent: None,
             pins: Default::default(),
+            platforms: Vec::new(),
             deliveries: to.to_vec(),
             tentative: Default::default(),
             aside: false,

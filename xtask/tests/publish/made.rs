@@ -18,6 +18,7 @@ pub(crate) struct Made {
 }
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 impl Made {
     /// With these layers, lowest first, the last of which is to be its entrypoint.
@@ -69,6 +70,46 @@ impl Made {
         for tag in tags {
             let before = registry.digest(tag).await.expect("asked");
             registry.put_tag(tag, &self.manifest, MANIFEST, before).await.expect("the tag is set");
+        }
+    }
+}
+
+/// The same for two platforms, and the index of both.
+pub(crate) struct MadeIndex {
+    pub(crate) digest: Digest,
+    pub(crate) members: [Made; 2],
+    bytes: Bytes,
+}
+
+impl MadeIndex {
+    /// With these layers for the one, and others for the other platform.
+    pub(crate) fn new(variant: &str, layers: &[&str]) -> Self {
+        let members = ["amd64", "arm64"].map(|arch| {
+            let layers: Vec<String> = layers.iter().map(|layer| format!("{layer} of {arch}")).collect();
+            let layers: Vec<&str> = layers.iter().map(String::as_str).collect();
+            let platform = format!("linux/{arch}");
+            let more = [("gantry.family", "epic"), ("gantry.variant", variant), ("gantry.platform", platform.as_str())];
+            Made::labelled(&layers, &more)
+        });
+        let entry = |(member, arch): (&Made, &str)| {
+            json!({"mediaType": MANIFEST, "digest": member.digest, "size": member.manifest.len(),
+                   "platform": {"architecture": arch, "os": "linux"}})
+        };
+        let entries: Vec<_> = members.iter().zip(["amd64", "arm64"]).map(entry).collect();
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+        let bytes = Bytes::from(index.to_string());
+        Self { digest: Digest::of(&bytes), members, bytes }
+    }
+
+    /// Writes it to a registry, under these tags.
+    pub(crate) async fn put(&self, registry: &Registry, tags: &[&str]) {
+        for member in &self.members {
+            member.put(registry, &[]).await;
+        }
+        registry.put_manifest(&self.bytes, INDEX).await.expect("the index is taken");
+        for tag in tags {
+            let before = registry.digest(tag).await.expect("asked");
+            registry.put_tag(tag, &self.bytes, INDEX, before).await.expect("the tag is set");
         }
     }
 }

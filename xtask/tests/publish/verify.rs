@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 
-use xtask::oci::Digest;
+use xtask::oci::{Digest, Platform};
 use xtask::publish::verify::{Asked, Kind, Looking, Report, compare, look};
 use xtask::publish::{Delivery, Ledger, Registries, State, TagKind, TagLine};
 
-use crate::made::Made;
+use crate::made::{Made, MadeIndex};
 use crate::support::LocalRegistry;
 use crate::{delivery, hasty_to, runtime};
 
@@ -41,6 +41,7 @@ impl World {
             variant: variant.parse().expect("a name"),
             parent: parent.map(|parent| parent.parse().expect("a name")),
             pins: BTreeSet::new(),
+            platforms: vec![Platform::LinuxAmd64],
             deliveries: places(tags),
             tentative: BTreeSet::new(),
             aside: false,
@@ -93,7 +94,7 @@ fn everything_that_is_wrong_is_found_in_one_run() {
         fs::remove_dir_all(b.tag_folder("aws-web-1")).expect("removed");
         let line = TagLine {
             variant: "aws".parse().expect("a name"),
-            platform: Some(xtask::oci::Platform::LinuxAmd64),
+            platform: Some(Platform::LinuxAmd64),
             destination: "b".to_owned(),
             reference: b.repository().tag("aws-1").to_string(),
             kind: TagKind::Immutable,
@@ -110,5 +111,43 @@ fn everything_that_is_wrong_is_found_in_one_run() {
         let found = world.kinds(&ledger, false).await;
         assert!(found.contains(&at(Kind::Unreachable, "a")) && found.contains(&at(Kind::Blob, "b")), "{found:?}");
         assert_ne!(world.aws.digest, world.web.digest);
+    });
+}
+
+/// Of an index every platform's image is looked at, not only its manifest.
+#[test]
+fn what_is_wrong_with_a_platform_of_an_index() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open(folder.path(), "epic-1").expect("a ledger");
+    runtime(async {
+        let registry = LocalRegistry::start(None);
+        let clients = hasty_to([registry.repository()].into_iter());
+        let index = MadeIndex::new("aws", &["base", "aws", "entrypoint"]);
+        index.put(&clients[&registry.repository()], &["aws"]).await;
+        let asked = [Asked {
+            variant: "aws".parse().expect("a name"),
+            parent: None,
+            pins: BTreeSet::new(),
+            platforms: vec![Platform::LinuxAmd64, Platform::LinuxArm64],
+            deliveries: vec![delivery("a", registry.repository(), &["moves aws"])],
+            tentative: BTreeSet::new(),
+            aside: false,
+        }];
+        let kinds = async |deep| {
+            let evidence = look(&asked, &clients, Looking { deep, sboms: true }, None).await;
+            let report = compare(&"epic".parse().expect("a name"), &asked, &evidence, ledger.view(), deep);
+            assert_eq!(report.tags[0].digest, Some(index.digest));
+            report.differences.into_iter().map(|it| it.kind).collect::<Vec<_>>()
+        };
+        // Nobody has attached anything.
+        assert_eq!(kinds(false).await, [Kind::Sbom; 2]);
+        let path = registry.blob(index.members[1].layer(1));
+        let whole = fs::read(&path).expect("the blob");
+        let mut damaged = whole.clone();
+        damaged[12] ^= 1;
+        fs::write(&path, &damaged).expect("written");
+        assert_eq!(kinds(true).await, [Kind::Blob, Kind::Sbom, Kind::Sbom]);
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(kinds(false).await, [Kind::Blob, Kind::Sbom, Kind::Sbom]);
     });
 }

@@ -8,7 +8,7 @@ use super::super::plan::{Delivery, TagKind, forbidden};
 use super::sboms;
 use super::{Asked, Difference, Evidence, Fault, Kind, Report, SeenImage, SeenTag, TagReport};
 use crate::family::Name;
-use crate::oci::{Digest, Repository};
+use crate::oci::{Digest, Platform, Repository};
 use crate::plan;
 
 /// The date of a release, as a label (OCI image specification, annotations).
@@ -27,9 +27,14 @@ pub fn compare(family: &Name, asked: &[Asked], evidence: &Evidence, ledger: &Vie
             message,
         };
         let seen = wanted(variant, &seen);
-        let at_destinations = images(&seen);
+        let at_destinations = images(&seen, evidence);
         unreachable(&seen, &mut differences, &at);
         under_each_tag(&seen, ledger, &mut differences, &at);
+        for tag in &seen {
+            if let Some(message) = platforms(variant, tag, evidence) {
+                differences.push(at(Kind::Manifest, Some(&tag.destination), message));
+            }
+        }
         for (repository, digest, destination) in at_destinations.iter().copied() {
             let Some(image) = evidence.images.get(&(repository.clone(), digest)) else { continue };
             let name = format!("`{repository}@{}`", digest.short(12));
@@ -117,11 +122,47 @@ fn under_each_tag(
     }
 }
 
-/// Every image once, with the name of a destination that holds it.
-fn images<'a>(seen: &[&'a SeenTag]) -> Vec<(&'a Repository, Digest, &'a str)> {
+/// Every image once, those of an index included, with the name of a destination that holds it.
+fn images<'a>(seen: &[&'a SeenTag], evidence: &Evidence) -> Vec<(&'a Repository, Digest, &'a str)> {
     let at = |tag: &&'a SeenTag| Some(((&tag.repository, tag.found.clone().ok()??), tag.destination.as_str()));
-    let images: BTreeMap<_, _> = seen.iter().filter_map(at).collect();
+    let mut images: BTreeMap<_, _> = seen.iter().filter_map(at).collect();
+    for ((repository, digest), destination) in images.clone() {
+        let index = evidence.images.get(&(repository.clone(), digest));
+        images.extend(index.iter().flat_map(|index| &index.members).map(|member| ((repository, *member), destination)));
+    }
     images.into_iter().map(|((repository, digest), destination)| (repository, digest, destination)).collect()
+}
+
+/// Where a variant is published for several platforms: in words what a tag of all of them lacks.
+fn platforms(variant: &Asked, tag: &SeenTag, evidence: &Evidence) -> Option<String> {
+    let is_of_one = |platform: &Platform| tag.tag.name.ends_with(&format!("-{}", platform.arch()));
+    if variant.platforms.len() < 2 || variant.platforms.iter().any(is_of_one) {
+        return None;
+    }
+    let listed =
+        |platforms: &mut dyn Iterator<Item = &Platform>| platforms.map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let digest = tag.found.clone().ok()??;
+    let seen = evidence.images.get(&(tag.repository.clone(), digest))?;
+    let name = reference(tag);
+    if let Some(image) = &seen.image {
+        let all = listed(&mut variant.platforms.iter());
+        return Some(format!("`{name}` is the image for {} alone, and is to be an index of {all}", platform(image)));
+    }
+    let members: Option<Vec<&Image>> = seen.members.iter().map(|member| image_at(evidence, &tag.repository, *member)).collect();
+    // Of what is missing or is no image it is told already. An older release may be one of fewer platforms.
+    let members = members.filter(|members| !members.is_empty() && seen.faults.is_empty() && tag.tag.kind == TagKind::Moving)?;
+    let is_there = |wanted: &Platform| members.iter().any(|member| platform(member) == wanted.to_string());
+    let lacking = listed(&mut variant.platforms.iter().filter(|platform| !is_there(platform)));
+    (!lacking.is_empty()).then(|| format!("`{name}` has no image for {lacking}"))
+}
+
+fn image_at<'a>(evidence: &'a Evidence, repository: &Repository, digest: Digest) -> Option<&'a Image> {
+    evidence.images.get(&(repository.clone(), digest))?.image.as_ref()
+}
+
+/// What an image says that it runs on.
+fn platform(image: &Image) -> &str {
+    image.labels.get(plan::PLATFORM).map(String::as_str).unwrap_or_default()
 }
 
 fn faults(
@@ -175,12 +216,15 @@ fn labels(
     wrong
 }
 
-/// The image of a variant's first moving tag at a repository. Only of those it is asked who sits on whom: an immutable tag stays
-/// where it is when its parent has long moved on.
-fn moving<'a>(evidence: &'a Evidence, variant: &Name, repository: &Repository) -> Option<&'a Image> {
+/// The image of a variant's first moving tag at a repository, or those of its index, by their platforms. Only of those it is asked
+/// who sits on whom: an immutable tag stays where it is when its parent has long moved on.
+fn moving<'a>(evidence: &'a Evidence, variant: &Name, repository: &Repository) -> BTreeMap<&'a str, &'a Image> {
     let is_it = |tag: &&SeenTag| tag.variant == *variant && tag.repository == *repository && tag.tag.kind == TagKind::Moving;
-    let tag = evidence.tags.iter().find(is_it)?;
-    evidence.images.get(&(repository.clone(), tag.found.clone().ok()??))?.image.as_ref()
+    let found = evidence.tags.iter().find(is_it).and_then(|tag| tag.found.clone().ok()?);
+    let seen = found.and_then(|digest| Some((digest, evidence.images.get(&(repository.clone(), digest))?)));
+    let all = seen.into_iter().flat_map(|(digest, seen)| std::iter::once(digest).chain(seen.members.iter().copied()));
+    let images = all.filter_map(|digest| image_at(evidence, repository, digest));
+    images.map(|image| (platform(image), image)).collect()
 }
 
 /// A child has the layers of its published parent below those that finish it.
@@ -193,15 +237,17 @@ fn parentage(
 ) {
     let parent = asked.iter().find(|asked| Some(&asked.variant) == variant.parent.as_ref());
     for (parent, to) in parent.iter().flat_map(|parent| variant.deliveries.iter().map(move |to| (parent, to))) {
-        let images = (moving(evidence, &variant.variant, &to.repository), moving(evidence, &parent.variant, &to.repository));
-        let (Some(child), Some(below)) = images else { continue };
-        let wanted = unfinished(below, &parent.pins);
-        if !child.diff_ids.starts_with(wanted) {
-            let common = wanted.iter().zip(&child.diff_ids).take_while(|(a, b)| a == b).count();
-            let parent = format!("`{}@{}`", to.repository, below.manifest.digest.short(12));
-            let child = format!("`{}@{}`", to.repository, child.manifest.digest.short(12));
-            let message = format!("{child} is not built on {parent}: it has {common} of its {} layers", wanted.len());
-            differences.push(at(Kind::Parent, Some(&to.destination), message));
+        let below = moving(evidence, &parent.variant, &to.repository);
+        let children = moving(evidence, &variant.variant, &to.repository).into_iter();
+        for (child, below) in children.filter_map(|(platform, child)| Some((child, *below.get(platform)?))) {
+            let wanted = unfinished(below, &parent.pins);
+            if !child.diff_ids.starts_with(wanted) {
+                let common = wanted.iter().zip(&child.diff_ids).take_while(|(a, b)| a == b).count();
+                let parent = format!("`{}@{}`", to.repository, below.manifest.digest.short(12));
+                let child = format!("`{}@{}`", to.repository, child.manifest.digest.short(12));
+                let message = format!("{child} is not built on {parent}: it has {common} of its {} layers", wanted.len());
+                differences.push(at(Kind::Parent, Some(&to.destination), message));
+            }
         }
     }
 }
@@ -219,26 +265,28 @@ fn unfinished<'a>(image: &'a Image, pins: &BTreeSet<Name>) -> &'a [Digest] {
 /// The entrypoint is the topmost layer, the same on every variant: its times are fixed. So variants of one release (date and
 /// revision) that have different ones have different entrypoints, which no label tells and nothing has to be run for.
 fn entrypoints(asked: &[Asked], evidence: &Evidence, differences: &mut Vec<Difference>) {
-    let mut first: BTreeMap<(&Repository, &str, &str), (&Name, Digest)> = BTreeMap::new();
+    let mut first: BTreeMap<(&Repository, &str, &str, &str), (&Name, Digest)> = BTreeMap::new();
     let deliveries = asked.iter().filter(|asked| !asked.aside);
     for (variant, to) in deliveries.flat_map(|asked| asked.deliveries.iter().map(move |to| (&asked.variant, to))) {
-        let Some(image) = moving(evidence, variant, &to.repository) else { continue };
-        let label = |name: &str| image.labels.get(name).map(String::as_str).filter(|value| !value.is_empty());
-        let (Some(version), Some(revision), Some(top)) = (label(VERSION), label(plan::REVISION), image.diff_ids.last()) else {
-            continue;
-        };
-        let (other, wanted) = *first.entry((&to.repository, version, revision)).or_insert((variant, *top));
-        if wanted != *top {
-            differences.push(Difference {
-                kind: Kind::Entrypoint,
-                variant: variant.clone(),
-                destination: Some(to.destination.clone()),
-                message: format!(
-                    "its entrypoint (the layer {}) is another than that of `{other}` ({}), of the same release",
-                    top.short(12),
-                    wanted.short(12)
-                ),
-            });
+        for (platform, image) in moving(evidence, variant, &to.repository) {
+            let label = |name: &str| image.labels.get(name).map(String::as_str).filter(|value| !value.is_empty());
+            let (Some(version), Some(revision), Some(top)) = (label(VERSION), label(plan::REVISION), image.diff_ids.last())
+            else {
+                continue;
+            };
+            let (other, wanted) = *first.entry((&to.repository, platform, version, revision)).or_insert((variant, *top));
+            if wanted != *top {
+                differences.push(Difference {
+                    kind: Kind::Entrypoint,
+                    variant: variant.clone(),
+                    destination: Some(to.destination.clone()),
+                    message: format!(
+                        "its entrypoint (the layer {}) is another than that of `{other}` ({}), of the same release",
+                        top.short(12),
+                        wanted.short(12)
+                    ),
+                });
+            }
         }
     }
 }

@@ -4,6 +4,9 @@ use super::*;
 use crate::oci::{Platform, media_type};
 use crate::publish::{Origin, Remembered, Tag, TagLine};
 
+#[path = "index_tests.rs"]
+mod index;
+
 /// What two destinations hold of `aws` and `aws-web`, which is built on it.
 struct World {
     asked: Vec<Asked>,
@@ -55,6 +58,7 @@ impl World {
             variant: name(variant),
             parent: parent.map(name),
             pins: BTreeSet::from([name("code-server")]),
+            platforms: vec![Platform::LinuxAmd64],
             deliveries: ["a", "b"]
                 .map(|at| Delivery {
                     destination: at.to_owned(),

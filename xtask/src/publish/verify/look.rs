@@ -40,17 +40,15 @@ pub async fn look(asked: &[Asked], registries: &Registries, looking: Looking, de
     evidence.tags = stream::iter(asks).buffered(AT_ONCE).collect().await;
 
     let behind = |tag: &SeenTag| Some((tag.repository.clone(), tag.found.clone().ok()??));
-    let wanted: BTreeSet<(Repository, Digest)> = evidence.tags.iter().filter_map(behind).collect();
-    let wanted: Vec<_> = wanted.into_iter().filter_map(|at| Some((registries.get(&at.0)?, at))).collect();
-    let images = wanted.into_iter().map(|(registry, at)| async move {
-        let seen = image(registry, at.1).await.unwrap_or_else(|error| wrong(Fault::Unreadable { why: error.to_string() }));
-        (at, seen)
-    });
-    let images: Vec<_> = images.collect();
-    evidence.images = stream::iter(images).buffer_unordered(AT_ONCE).collect().await;
+    evidence.images = images(evidence.tags.iter().filter_map(behind).collect(), registries).await;
+    let of_indexes = evidence.images.iter().flat_map(|(at, seen)| members(at, seen));
+    let more = images(of_indexes.filter(|at| !evidence.images.contains_key(at)).collect(), registries).await;
+    evidence.images.extend(more);
 
     let aside = |tag: &&SeenTag| asked.iter().any(|asked| asked.variant == tag.variant && asked.aside);
-    let told: BTreeSet<_> = evidence.tags.iter().filter(|tag| !aside(tag)).filter_map(behind).collect();
+    let mut told: BTreeSet<_> = evidence.tags.iter().filter(|tag| !aside(tag)).filter_map(behind).collect();
+    let of_indexes = told.iter().filter_map(|at| Some(members(at, evidence.images.get(at)?)));
+    told.extend(of_indexes.flatten().collect::<Vec<_>>());
     let faults = blobs(&evidence, &told, registries, looking.deep).await;
     for (at, seen) in evidence.images.iter_mut().filter(|(at, _)| told.contains(at)) {
         for blob in seen.image.iter().flat_map(Image::blobs) {
@@ -124,6 +122,21 @@ fn wrong(fault: Fault) -> SeenImage {
     SeenImage { faults: vec![fault], ..SeenImage::default() }
 }
 
+/// The platforms' manifests of an index, beside it.
+fn members(at: &(Repository, Digest), seen: &SeenImage) -> impl Iterator<Item = (Repository, Digest)> {
+    seen.members.iter().map(|member| (at.0.clone(), *member))
+}
+
+async fn images(wanted: BTreeSet<(Repository, Digest)>, registries: &Registries) -> BTreeMap<(Repository, Digest), SeenImage> {
+    let wanted = wanted.into_iter().filter_map(|at| Some((registries.get(&at.0)?, at)));
+    let reads = wanted.map(|(registry, at)| async move {
+        let seen = image(registry, at.1).await.unwrap_or_else(|error| wrong(Fault::Unreadable { why: error.to_string() }));
+        (at, seen)
+    });
+    let reads: Vec<_> = reads.collect();
+    stream::iter(reads).buffer_unordered(AT_ONCE).collect().await
+}
+
 async fn image(registry: &Registry, digest: Digest) -> Result<SeenImage, RegistryError> {
     // By its digest: the client compares the bytes with it.
     let Some(manifest) = registry.manifest(&digest.to_string()).await? else { return Ok(wrong(Fault::NoManifest)) };
@@ -132,7 +145,7 @@ async fn image(registry: &Registry, digest: Digest) -> Result<SeenImage, Registr
     };
     let annotations = head.annotations().cloned().unwrap_or_default();
     let Some(named) = head.config() else {
-        return Ok(SeenImage { annotations, faults: index(registry, &head).await?, ..SeenImage::default() });
+        return Ok(SeenImage { annotations, ..index(registry, &head).await? });
     };
     let Some(bytes) = configuration(registry, named).await? else {
         return Ok(SeenImage { annotations, ..wrong(Fault::NoConfiguration { digest: named.digest }) });
@@ -143,18 +156,19 @@ async fn image(registry: &Registry, digest: Digest) -> Result<SeenImage, Registr
     })
 }
 
-/// What is wrong with an index: a platform's manifest is not there. Their images have tags of their own.
-async fn index(registry: &Registry, head: &Head) -> Result<Vec<Fault>, RegistryError> {
+/// What an index names, and which platform's manifest is not there.
+async fn index(registry: &Registry, head: &Head) -> Result<SeenImage, RegistryError> {
     if head.members().is_empty() {
-        return Ok(vec![Fault::Foreign { why: "it is neither an image nor an index of images".to_owned() }]);
+        return Ok(wrong(Fault::Foreign { why: "it is neither an image nor an index of images".to_owned() }));
     }
-    let mut faults = Vec::new();
-    for member in head.members() {
-        if registry.digest(&member.digest.to_string()).await?.is_none() {
-            faults.push(Fault::NoMember { digest: member.digest });
+    let mut seen = SeenImage::default();
+    for Descriptor { digest, .. } in head.members().iter().cloned() {
+        match registry.digest(&digest.to_string()).await? {
+            Some(_) => drop(seen.members.insert(digest)),
+            None => seen.faults.push(Fault::NoMember { digest }),
         }
     }
-    Ok(faults)
+    Ok(seen)
 }
 
 /// What is wrong with the blobs of the images that are `told` of, each looked at once per repository.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::image::Image;
 use super::plan::{Delivery, Tag, TagKind};
 use crate::family::Name;
-use crate::oci::{Digest, Repository};
+use crate::oci::{Digest, Platform, Repository};
 
 pub use compare::{compare, newest_immutable};
 pub use look::look;
@@ -28,6 +28,8 @@ pub struct Asked {
     pub parent: Option<Name>,
     /// Pins of the image and of those below it: every other one among its labels is a component, and so a layer.
     pub pins: BTreeSet<Name>,
+    /// What it is published for: if for several, tags are those of an index, but for tags that end in an architecture.
+    pub platforms: Vec<Platform>,
     /// Where it is looked for, under which tags.
     pub deliveries: Vec<Delivery>,
     /// Tags that may be missing, if they are missing everywhere.
@@ -74,6 +76,8 @@ pub struct SeenTag {
 pub struct SeenImage {
     /// The image, where it is one.
     pub image: Option<Image>,
+    /// The platforms' manifests of an index, as far as they are there. Each is seen as an image of its own.
+    pub members: BTreeSet<Digest>,
     /// Of the manifest.
     pub annotations: BTreeMap<String, String>,
     /// What is wrong with it there.
