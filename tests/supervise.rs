@@ -110,6 +110,21 @@ fn a_restart_is_not_hindered_by_what_the_service_left_behind() {
 }
 
 #[test]
+fn who_has_the_number_of_a_process_group_of_before_is_left_alone() {
+    let container = Setup::web(&server("")).start().healthy();
+    let service = container.sh(SERVICE);
+    let number: u32 = service.trim().parse().unwrap();
+    container.sh(&format!("rm /opt/code-server/bin/code-server; kill -9 {number}"));
+    container.logged("starts again in 1 s");
+    let last = number - 1;
+    container.sh(&format!("echo {last} > /proc/sys/kernel/ns_last_pid; setsid sleep 1000 > /dev/null 2>&1 & test $! = {number}"));
+    let tries = |container: &Container| container.log().matches("starts again in").count();
+    let before = tries(&container);
+    container.until("a start that fails", |container| (tries(container) > before).then_some(()));
+    assert_eq!(container.sh(&format!("cat /proc/{number}/comm")), "sleep\n", "{}", container.log());
+}
+
+#[test]
 fn what_a_service_left_behind_still_has_somewhere_to_write_to() {
     // A child in a session of its own, which would die of a closed pipe.
     let stray = "if (!-e '/tmp/stray' && !fork) { setpgrp; open my $f, '>', '/tmp/stray'; $| = 1; \

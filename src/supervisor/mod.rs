@@ -244,6 +244,10 @@ impl Supervisor<'_> {
                 None
             }
             Err(error) => {
+                if let Some(running) = self.running.get_mut(index) {
+                    // Its number may be somebody else's by now.
+                    running.group = None;
+                }
                 let message = format!("cannot start `{}`: {error}", program.path.display());
                 self.tell("error", index, Finder::Supervisor, &message);
                 // As a shell would say: not found, or not executable.
@@ -253,10 +257,15 @@ impl Supervisor<'_> {
         }
     }
 
-    fn signal(&self, index: usize, signal: Signal) {
-        if let Some(group) = self.running.get(index).and_then(|running| running.group) {
+    fn signal(&mut self, index: usize, signal: Signal) {
+        let Some(running) = self.running.get_mut(index) else { return };
+        if let Some(group) = running.group {
             // Nobody left in it: just what is wanted.
             let _ = killpg(group, signal);
+        }
+        if signal == Signal::SIGKILL && running.leader.is_none() {
+            // From now on its number may be somebody else's.
+            running.group = None;
         }
     }
 }
