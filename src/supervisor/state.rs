@@ -226,7 +226,9 @@ impl State {
         let restart = service.policy.restart;
         // Of one that is set up wrongly, saying so at once beats trying again. One that is never given up on depends on
         // others, who may come up later.
-        let hopeless = service.policy.role == Role::Main && !service.proven && after < QUICK && restart.limit.is_some();
+        // And one that ended well, though it did not serve yet, ended by its own choice.
+        let final_end = end == End::Code(0) || (!service.proven && after < QUICK);
+        let hopeless = service.policy.role == Role::Main && restart.limit.is_some() && final_end;
         if hopeless || restart.limit.is_some_and(|limit| service.row >= limit) {
             service.phase = Phase::Over(Rest::GivenUp);
             actions.push(Action::Say(Note::GivenUp(index)));

@@ -93,6 +93,19 @@ fn a_main_service_that_took_long_and_was_not_ready_had_no_time_and_is_tried_agai
 }
 
 #[test]
+fn a_main_service_that_ends_well_before_it_is_ready_ends_the_container_well_however_long_it_took() {
+    let mut slow = state(&[policy(Role::Main)]);
+    on(&mut slow, Event::Begin, 0);
+    assert_eq!(on(&mut slow, Event::Ended(0, End::Code(0)), 10), [Action::Kill(0), SWEEP]);
+    assert_eq!(on(&mut slow, Event::Alone, 10), [Action::Exit(0)]);
+    let mut proven = ready(&[policy(Role::Main)]);
+    on(&mut proven, Event::Ended(0, End::Code(7)), 1);
+    on(&mut proven, Event::Tick, 2);
+    assert_eq!(on(&mut proven, Event::Ended(0, End::Code(0)), 2), [Action::Kill(0), SWEEP]);
+    assert_eq!(on(&mut proven, Event::Alone, 2), [Action::Exit(0)]);
+}
+
+#[test]
 fn a_ready_main_service_is_restarted_with_longer_pauses_then_given_up_on() {
     let mut state = ready(&[policy(Role::Main)]);
     let mut at = 10;
