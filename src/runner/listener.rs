@@ -16,15 +16,17 @@ pub(super) enum Line {
     Other,
 }
 
-/// Reads a line: `2026-11-21 12:00:00Z: Running job: build`.
+/// Reads a line: `2026-11-21 12:00:00Z: Running job: build`. What a job is called can look like any of them, and comes last.
 pub(super) fn read(line: &str) -> Line {
-    if line.contains("Listening for Jobs") {
+    let of_time = |c: char| c.is_ascii_digit() || "-: ".contains(c);
+    let Some((_, said)) = line.split_once("Z: ").filter(|(time, _)| time.chars().all(of_time)) else { return Line::Other };
+    if said.starts_with("Listening for Jobs") {
         return Line::Listening;
     }
-    if let Some((_, job)) = line.split_once(": Running job: ") {
+    if let Some(job) = said.strip_prefix("Running job: ") {
         return Line::Job(job.trim().chars().filter(|c| !c.is_control()).take(100).collect());
     }
-    if line.contains(" completed with result: ") {
+    if said.starts_with("Job ") && said.contains(" completed with result: ") {
         return Line::Done;
     }
     Line::Other
@@ -107,6 +109,16 @@ mod tests {
             ("2026-11-21 12:00:00Z: Listening for Jobs", Line::Listening),
             ("2026-11-21 12:00:00Z: Running job: build (1, 2)", Line::Job("build (1, 2)".into())),
             ("2026-11-21 12:00:00Z: Job build completed with result: Succeeded", Line::Done),
+            // Whoever writes the workflow names its jobs.
+            ("2026-11-21 12:00:00Z: Running job: Listening for Jobs", Line::Job("Listening for Jobs".into())),
+            ("2026-11-21 12:00:00Z: Job Z: Listening for Jobs completed with result: Failed", Line::Done),
+            ("2026-11-21 12:00:00Z: Job x: Running job: y completed with result: Failed", Line::Done),
+            (
+                "2026-11-21 12:00:00Z: Running job: Job a completed with result: b",
+                Line::Job("Job a completed with result: b".into()),
+            ),
+            ("2026-11-21 12:00:00Z: Running job: : Running job: ", Line::Job(": Running job:".into())),
+            ("An error occurred: Z: Listening for Jobs", Line::Other),
             ("Current runner version: '2.337.0'", Line::Other),
             ("", Line::Other),
         ];
@@ -157,7 +169,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_job_has_a_name_that_is_more_than_one(line in "(: Running job: |Listening for Jobs| completed with result: |\\PC|\\p{Cc}){0,200}") {
+        fn no_job_has_a_name_that_is_more_than_one(line in "(2026-11-21 12:00:00Z: Running job: )?(: Running job: |Listening for Jobs| completed with result: |\\PC|\\p{Cc}){0,200}") {
             if let Line::Job(name) = read(&line) {
                 prop_assert!(name.chars().count() <= 100 && !name.contains(char::is_control));
             }

@@ -105,7 +105,7 @@ $SIG{TERM} = $SIG{INT} = sub {
     print "Exiting...\n";
     if (-e "$ENV{HOME}/stubborn") { sleep 1000 while 1 }
     # By way of the worker, which takes a moment.
-    if ($job) { select undef, undef, undef, 0.5; kill 'INT', $job; end_job(0); print "Job $running completed with result: Canceled\n"; }
+    if ($job) { select undef, undef, undef, 0.5; kill 'INT', $job; end_job(0); print "2026-11-21 12:00:00Z: Job $running completed with result: Canceled\n"; }
     exit 0;
 };
 
