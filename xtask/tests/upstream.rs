@@ -3,10 +3,12 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use support::vendors::{EXTENSION_VERSION, RUNNER_VERSION, Request, Trouble, VSCODE_COMMIT, Vendors};
 use xtask::artifact::{Patience, client};
+use xtask::event::{Events, Silent};
 use xtask::family::{LockedArtifact, Name, Pin, Template, Upstream};
 use xtask::oci::{Digest, Platform};
 use xtask::secret::Secret;
@@ -39,7 +41,15 @@ async fn resolved(vendors: &Vendors, pin: &Pin) -> Result<LockedArtifact, Upstre
 async fn resolved_for(vendors: &Vendors, pin: &Pin, platform: Platform) -> Result<LockedArtifact, UpstreamError> {
     rustls::crypto::ring::default_provider().install_default().ok();
     let (client, mirrors, token) = (client().unwrap(), vendors.mirrors(), Some(Secret::new("hunter2")));
-    let access = Access { client: &client, mirrors: &mirrors, vendors: false, github_token: token.as_ref(), patience: HASTY };
+    let events: Events = Arc::new(Silent);
+    let access = Access {
+        client: &client,
+        mirrors: &mirrors,
+        vendors: false,
+        github_token: token.as_ref(),
+        patience: HASTY,
+        events: &events,
+    };
     resolve(access, &"thing".parse::<Name>().unwrap(), pin, platform).await
 }
 
@@ -92,10 +102,6 @@ async fn what_upstreams_do_not_have() {
         assert!(matches!(error, UpstreamError::NotFound { status: 404, .. }), "{error:?}");
         assert!(error.to_string().contains(missing), "{error}");
     }
-    vendors.trouble("/api/versions/", Trouble::Status(204, vec![]), 1);
-    let error = resolved(&vendors, &vscode(VSCODE_COMMIT, "cli-alpine-{arch}")).await.unwrap_err();
-    assert!(matches!(error, UpstreamError::NotFound { status: 204, .. }), "{error:?}");
-
     let asset = Template::new("runner-for-{arch}.zip", &["arch"]).unwrap();
     let pin = pin(RUNNER_VERSION, Upstream::GithubRelease { repository: "actions/runner".to_owned(), asset });
     let error = resolved(&vendors, &pin).await.unwrap_err();
@@ -137,6 +143,32 @@ async fn builds_and_extensions_without_a_digest_are_refused() {
     vendors.trouble("/redhat/ansible/", Trouble::Body(body), 1);
     let error = resolved(&vendors, &extension(EXTENSION_VERSION)).await.unwrap_err();
     assert!(matches!(error, UpstreamError::NoDigest { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_build_that_the_service_tells_nothing_of_is_downloaded_by_its_commit() {
+    let vendors = Vendors::start();
+    let code = vscode(VSCODE_COMMIT, "cli-alpine-{arch}");
+    let url = format!("https://update.code.visualstudio.com/commit:{VSCODE_COMMIT}/cli-alpine-x64/stable");
+    for status in [204, 404] {
+        vendors.trouble("/api/versions/", Trouble::Status(status, vec![]), 1);
+        // What is cut is no file.
+        vendors.trouble("/commit:", Trouble::Cut { after: 20 }, 1);
+        let artifact = resolved(&vendors, &code).await.unwrap();
+        assert_eq!((artifact.sha256, &artifact.url), (Digest::of(vendors.file(&url)), &url));
+    }
+    let nothing = Trouble::Status(404, vec![]);
+    for (trouble, why) in [
+        (nothing.clone(), "the update service knows no build `cli-alpine-x64` of commit"),
+        (Trouble::Html, "what came is no archive"),
+        (Trouble::Body(String::new()), "what came is no archive"),
+        (Trouble::Status(403, vec![]), "was refused: HTTP status 403"),
+    ] {
+        vendors.trouble("/api/versions/", nothing.clone(), 1);
+        vendors.trouble("/commit:", trouble, 1);
+        let error = resolved(&vendors, &code).await.unwrap_err();
+        assert!(error.to_string().contains(why), "{why}: {error}");
+    }
 }
 
 #[tokio::test]
@@ -230,11 +262,13 @@ async fn what_cannot_be_reached_is_tried_again_and_told_apart() {
     assert!(matches!(error, UpstreamError::Refused { status: 502, .. }), "{error:?}");
 
     let client = client().unwrap();
+    let events: Events = Arc::new(Silent);
     // A port that was free a moment ago: nobody listens there.
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let dead = BTreeMap::from([("https://api.github.com".to_owned(), format!("http://{unused}"))]);
     for (mirrors, unreachable) in [(dead, true), (BTreeMap::new(), false)] {
-        let access = Access { client: &client, mirrors: &mirrors, vendors: false, github_token: None, patience: HASTY };
+        let access =
+            Access { client: &client, mirrors: &mirrors, vendors: false, github_token: None, patience: HASTY, events: &events };
         let name = "thing".parse::<Name>().unwrap();
         let error = resolve(access, &name, &runner(RUNNER_VERSION), Platform::LinuxAmd64).await.unwrap_err();
         assert_eq!(matches!(error, UpstreamError::Unreachable { attempts: 2, .. }), unreachable, "{error:?}");

@@ -257,6 +257,7 @@ impl Resolving<'_> {
             vendors: self.profile.vendors,
             github_token: token.as_ref(),
             patience: artifact::Patience::default(),
+            events: self.events,
         };
         // All are tried, so that one run tells everything that cannot be resolved.
         let mut failures = Vec::new();

@@ -1,8 +1,9 @@
 //! Asking an upstream: at its mirror first, again where that may help, with answers that are what they should be.
 
-use reqwest::header::ACCEPT;
-use reqwest::{RequestBuilder, Url};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING};
+use reqwest::{RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
+use sha2::Digest as _;
 use time::OffsetDateTime;
 
 use super::{Access, UpstreamError};
@@ -14,6 +15,8 @@ use crate::retry::limit::{Limit, limit};
 
 /// No answer that is read here is longer.
 const LONGEST: usize = 8 << 20;
+/// What is asked for where the answer is read.
+const WORDS: &str = "application/json, text/plain;q=0.9";
 
 /// The host that gets the GitHub token.
 const GITHUB_API: &str = "api.github.com";
@@ -24,10 +27,30 @@ const GITHUB_API: &str = "api.github.com";
 /// That of the last place that gave an answer; that none can be reached, where none did. `missing` says what it means when the
 /// upstream has nothing there.
 pub(super) async fn text(access: Access<'_>, what: &str, url: &str, missing: &str) -> Result<String, UpstreamError> {
+    asked(access, what, url, missing, WORDS, body).await
+}
+
+/// The digest of the archive that is at `url`, or at its mirror, from its bytes: nothing is kept.
+///
+/// # Errors
+/// As [`text`]; what came is no archive.
+pub(super) async fn computed(access: Access<'_>, what: &str, url: &str) -> Result<Digest, UpstreamError> {
+    asked(access, what, url, "it is not there", "*/*", hashed).await
+}
+
+/// What `read` makes of a good answer; without an answer that could be read, why it is odd.
+async fn asked<T>(
+    access: Access<'_>,
+    what: &str,
+    url: &str,
+    missing: &str,
+    accept: &str,
+    read: impl AsyncFn(Response) -> Result<Result<T, String>, reqwest::Error>,
+) -> Result<T, UpstreamError> {
     let mut told = UpstreamError::Nowhere { what: what.to_owned(), url: url.to_owned() };
     for place in mirrored(access.mirrors, url, access.vendors) {
-        match (Question { access, what, url: &place, missing }.ask().await, &told) {
-            (Ok(text), _) => return Ok(text),
+        match (Question { access, what, url: &place, missing, accept }.ask(&read).await, &told) {
+            (Ok(found), _) => return Ok(found),
             // What a mirror answered says more than that the vendor cannot be reached.
             (Err(UpstreamError::Unreachable { .. }), told) if !matches!(told, UpstreamError::Nowhere { .. }) => {}
             (Err(error), _) => told = error,
@@ -62,25 +85,29 @@ struct Question<'a> {
     what: &'a str,
     url: &'a str,
     missing: &'a str,
+    accept: &'a str,
 }
 
 impl Question<'_> {
-    async fn ask(&self) -> Result<String, UpstreamError> {
+    async fn ask<T>(
+        &self,
+        read: &impl AsyncFn(Response) -> Result<Result<T, String>, reqwest::Error>,
+    ) -> Result<T, UpstreamError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
             let (error, asked) = match self.request().send().await {
                 Err(error) => (self.unreachable(attempts, error), None),
-                Ok(answer) if answer.status().as_u16() == 200 => match body(answer).await {
-                    Ok(Some(text)) => return Ok(text),
-                    Ok(None) => return Err(self.odd(format!("longer than {LONGEST} bytes, or not text"))),
+                Ok(answer) if answer.status().as_u16() == 200 => match read(answer).await {
+                    Ok(Ok(found)) => return Ok(found),
+                    Ok(Err(why)) => return Err(self.odd(why)),
                     Err(error) => (self.unreachable(attempts, error), None),
                 },
                 Ok(answer) => {
                     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
                     // By which a limit on too much at once is told, sometimes by nothing else.
                     let words = match status {
-                        403 | 429 => body(answer).await.ok().flatten().unwrap_or_default(),
+                        403 | 429 => body(answer).await.ok().and_then(Result::ok).unwrap_or_default(),
                         _ => String::new(),
                     };
                     let now = OffsetDateTime::now_utc();
@@ -99,7 +126,7 @@ impl Question<'_> {
     }
 
     fn request(&self) -> RequestBuilder {
-        let request = self.access.client.get(self.url).header(ACCEPT, "application/json, text/plain;q=0.9");
+        let request = self.access.client.get(self.url).header(ACCEPT, self.accept).header(ACCEPT_ENCODING, "identity");
         match self.access.github_token.filter(|_| gets_token(self.url)) {
             Some(token) => request.bearer_auth(token.expose()),
             None => request,
@@ -145,16 +172,29 @@ fn gets_token(url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| url.scheme() == "https" && url.host_str() == Some(GITHUB_API) && url.port().is_none())
 }
 
-/// The body; none when it is too long or not UTF-8.
-async fn body(mut answer: reqwest::Response) -> Result<Option<String>, reqwest::Error> {
+/// The body as text.
+async fn body(mut answer: Response) -> Result<Result<String, String>, reqwest::Error> {
+    let why = || format!("longer than {LONGEST} bytes, or not text");
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > LONGEST {
-            return Ok(None);
+            return Ok(Err(why()));
         }
     }
-    Ok(String::from_utf8(bytes).ok())
+    Ok(String::from_utf8(bytes).map_err(|_| why()))
+}
+
+/// The digest of the body, if it is an archive: pages of proxies have digests as well.
+async fn hashed(mut answer: Response) -> Result<Result<Digest, String>, reqwest::Error> {
+    let (mut hasher, mut start) = (sha2::Sha256::new(), Vec::<u8>::new());
+    while let Some(chunk) = answer.chunk().await? {
+        start.extend(chunk.iter().take(2usize.saturating_sub(start.len())));
+        hasher.update(&chunk);
+    }
+    // gzip (RFC 1952), and zip.
+    let is_archive = start == [0x1f, 0x8b] || start == *b"PK";
+    Ok(is_archive.then(|| Digest::from_hasher(hasher)).ok_or_else(|| "what came is no archive (a proxy's log-in?)".to_owned()))
 }
 
 #[cfg(test)]

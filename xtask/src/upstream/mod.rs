@@ -14,12 +14,13 @@ use std::collections::BTreeMap;
 pub use error::UpstreamError;
 pub use vendors::{Pinned, newest, told};
 
+use crate::event::Events;
 use crate::family::{LockedArtifact, Name, Pin, Upstream};
 use crate::oci::Platform;
 use crate::secret::Secret;
 
 /// How upstreams are reached.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Access<'a> {
     /// See [`crate::artifact::client`].
     pub client: &'a reqwest::Client,
@@ -31,6 +32,8 @@ pub struct Access<'a> {
     pub github_token: Option<&'a Secret>,
     /// How often and how long is tried.
     pub patience: crate::artifact::Patience,
+    /// Where it is said what takes long, or is not as it should be.
+    pub events: &'a Events,
 }
 
 /// A pin on a platform, while it is resolved.
@@ -55,10 +58,11 @@ impl Wanted<'_> {
 }
 
 /// What the pin's version is on `platform`: the vendor's own URL (never a mirror's) and the digest that the upstream
-/// publishes for it.
+/// publishes for it. Builds of VS Code of which the update service says nothing are downloaded by their commit, and their
+/// digest is computed.
 ///
 /// # Errors
-/// See [`UpstreamError`]. Where no digest is published there is an error, never a guess.
+/// See [`UpstreamError`]. Where no digest is published for what there is, there is an error, never a guess.
 pub async fn resolve(access: Access<'_>, name: &Name, pin: &Pin, platform: Platform) -> Result<LockedArtifact, UpstreamError> {
     let wanted = Wanted { name, pin, version: &pin.version, platform };
     match &pin.upstream {

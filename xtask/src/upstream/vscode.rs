@@ -4,10 +4,11 @@
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::answer::{digest, json};
+use super::answer::{self, digest, json};
 use super::newest::{Subject, number};
 use super::{Access, UpstreamError, Wanted};
 use crate::bump::{self, Candidate, Held, Offer, Trouble, Version};
+use crate::event::Event;
 use crate::failure::Exit;
 use crate::family::{BuildDate, LockedArtifact, Number, Template, Upstream};
 
@@ -31,7 +32,10 @@ pub(super) async fn resolve(access: Access<'_>, wanted: &Wanted<'_>, build: &Tem
     let build = build.fill(|name| (name == "arch").then(|| wanted.arch()));
     let url = format!("{HOST}/api/versions/commit:{commit}/{build}/stable");
     let missing = format!("the update service knows no build `{build}` of commit `{commit}`");
-    let found: Build = json(access, &wanted.what(), &url, &missing).await?;
+    let found: Build = match json(access, &wanted.what(), &url, &missing).await {
+        Err(unknown @ UpstreamError::NotFound { .. }) => return computed(access, wanted, &build, unknown).await,
+        found => found?,
+    };
     let odd = |why: String| UpstreamError::Odd { what: wanted.what(), url: url.clone(), why };
     if found.version != *commit {
         return Err(odd(format!("it answers for commit `{}`", found.version)));
@@ -45,6 +49,30 @@ pub(super) async fn resolve(access: Access<'_>, wanted: &Wanted<'_>, build: &Tem
             let sha256 = digest(hash).ok_or_else(|| odd(format!("`{hash}` is not a SHA-256 digest")))?;
             Ok(LockedArtifact { version: commit.to_owned(), url: found.url, sha256, released: None, newest_on: None })
         }
+    }
+}
+
+/// A build that the service does not tell of, though it may hand it out: its digest is that of what comes when it is asked for by
+/// its commit, once. `unknown`: what is said where it is not there either.
+async fn computed(
+    access: Access<'_>,
+    wanted: &Wanted<'_>,
+    build: &str,
+    unknown: UpstreamError,
+) -> Result<LockedArtifact, UpstreamError> {
+    let version = wanted.version.to_owned();
+    let url = format!("{HOST}/commit:{version}/{build}/stable");
+    let text =
+        format!("the update service tells nothing of `{build}` of commit `{version}`: trying to download it, for its digest");
+    access.events.emit(Event::Note { text });
+    match answer::computed(access, &wanted.what(), &url).await {
+        Ok(sha256) => {
+            let text = format!("no digest is published for `{url}`: what is locked, {sha256}, is computed from what came");
+            access.events.emit(Event::Warning { text });
+            Ok(LockedArtifact { version, url, sha256, released: None, newest_on: None })
+        }
+        Err(UpstreamError::NotFound { .. }) => Err(unknown),
+        Err(error) => Err(error),
     }
 }
 
@@ -158,28 +186,12 @@ impl<'a> Group<'a> {
                 40 => self.of_commit(first, to).await?,
                 _ => self.of_version(first, &number(to)?).await?,
             };
-            // What the present one is called is known to the service, or nobody can tell which of the two is newer.
-            match present {
-                Ok(present) => bump::named(&known.product, &known.version(), &present.product, &holds)?,
-                Err(UpstreamError::NotFound { .. }) => bump::named(&known.product, &known.version(), &known.product, &holds)?,
-                Err(error) => return Err(error.clone().into()),
-            }
+            let present = self.present_beside(present, &known)?;
+            bump::named(&known.product, &known.version(), &present.product, &holds)?;
             return Ok((known, None));
         }
         let newest = self.latest(first).await?;
-        let present = match present {
-            Ok(present) => present,
-            Err(_) if newest.commit == first.pin.version => &newest,
-            Err(UpstreamError::NotFound { .. }) => {
-                let message = format!(
-                    "the update service does not know commit `{}` of `{}`, so that nobody can tell whether VS Code {} is newer",
-                    first.pin.version, first.name, newest.product
-                );
-                let hint = format!("if it is: cargo xtask bump {} --to {}", first.name, newest.product);
-                return Err(Trouble::new(Exit::Refused, message).hint(hint));
-            }
-            Err(error) => return Err(error.clone().into()),
-        };
+        let present = self.present_beside(present, &newest)?;
         let shown = |offer: &Offer<Option<Known>>| match &offer.what {
             Some(known) => known.version(),
             None => Version { id: offer.number.to_string(), shown: Some(format!("VS Code {}", offer.number)) },
@@ -193,6 +205,27 @@ impl<'a> Group<'a> {
             None => Ok((present.clone(), choice.held)),
             Some(Offer { what: Some(known), .. }) => Ok((known, choice.held)),
             Some(Offer { number, what: None }) => Ok((self.of_version(first, &number).await?, choice.held)),
+        }
+    }
+
+    /// What is pinned, to compare `other` with. Versions are told by the service alone: where it does not know what is pinned, nobody
+    /// can tell which of the two is newer.
+    fn present_beside<'k>(&self, present: Result<&'k Known, &UpstreamError>, other: &'k Known) -> Result<&'k Known, Trouble> {
+        match present {
+            Ok(present) => Ok(present),
+            // What it does not know by its commit it may know otherwise.
+            Err(_) if self.subjects.iter().all(|subject| subject.pin.version == other.commit) => Ok(other),
+            Err(UpstreamError::NotFound { missing, .. }) => {
+                let message = format!("{missing}, so that nobody can tell whether VS Code {} is newer", other.product);
+                let names: Vec<String> = self.subjects.iter().map(Subject::what).collect();
+                let hint = format!(
+                    "if it is, write its commit, `{}`, into `version` of {} in variants.toml by hand: the next build resolves it",
+                    other.commit,
+                    names.join(" and ")
+                );
+                Err(Trouble::new(Exit::Refused, message).hint(hint))
+            }
+            Err(error) => Err(error.clone().into()),
         }
     }
 

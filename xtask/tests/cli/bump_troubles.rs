@@ -70,7 +70,12 @@ fn builds_of_vscode_move_together_or_not_at_all() {
             &["not moved, as `cli`", "2 of 2 were not moved: `cli`, `server`"][..],
         ),
         (&format!("commit:{NEWER_COMMIT}/server"), Trouble::Status(204, vec![]), 3, &["knows no build `server-linux-x64-web`"]),
-        (&format!("commit:{VSCODE_COMMIT}"), Trouble::Status(404, vec![]), 8, &["does not know commit", "--to 1.129.1"]),
+        (
+            &format!("commit:{VSCODE_COMMIT}"),
+            Trouble::Status(404, vec![]),
+            8,
+            &["of commit `110a328", "nobody can tell whether VS Code 1.129.1 is newer", "into `version` of `cli` and `server`"],
+        ),
         ("/stable/latest", Trouble::Body("{\"url\": \"\", \"version\": \"1\"}".to_owned()), 3, &["`1` is not a commit"]),
     ] {
         let pinned = Pinned::with_newer();
@@ -79,6 +84,30 @@ fn builds_of_vscode_move_together_or_not_at_all() {
         let said = pinned.bump(&["server"]).ends(code).tells(words);
         assert_eq!(pinned.files(), files, "{}", said.stdout);
     }
+}
+
+/// The service does not tell of every build what it is: then nobody can tell whether a version that is named is older, and its
+/// digest is that of what comes.
+#[test]
+fn builds_of_vscode_that_the_service_does_not_know() {
+    let pinned = Pinned::with_newer();
+    let silent = |commit: &str| {
+        let part = format!("/api/versions/commit:{commit}");
+        pinned.vendors.trouble(&part, Trouble::Status(404, vec![]), usize::MAX);
+    };
+    silent(VSCODE_COMMIT);
+    let files = pinned.files();
+    for to in ["1.129.1", NEWER_COMMIT] {
+        let words = ["nobody can tell whether VS Code 1.129.1 is newer", "by hand"];
+        pinned.bump(&["cli", "--to", to]).ends(8).tells(&words);
+        assert_eq!(pinned.files(), files);
+    }
+    // The one that is pinned is not older than itself.
+    let said = pinned.bump(&["cli", "--to", "1.128.0"]).ends(0).says(&["no digest is published for `https://update.code"]);
+    let [table, lock] = pinned.files();
+    let url = format!("https://update.code.visualstudio.com/commit:{VSCODE_COMMIT}/cli-alpine-x64/stable");
+    let entry = format!("url = \"{url}\"\ndigest = \"{}\"", Digest::of(pinned.vendors.file(&url)));
+    assert!(table == files[0] && lock.contains(&entry), "{}\n{lock}", said.stderr);
 }
 
 #[test]

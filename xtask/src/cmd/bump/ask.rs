@@ -38,6 +38,7 @@ impl Asked<'_> {
             vendors: self.family.profiles.values().any(|profile| profile.vendors),
             github_token: token.as_ref(),
             patience: artifact::Patience::default(),
+            events: &self.events,
         };
         let Self { session, family, today, ref events, .. } = *self;
         let sources: [BoxFuture<'_, Vec<Answer>>; 3] = [
