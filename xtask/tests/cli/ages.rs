@@ -1,12 +1,20 @@
-//! `max-age-days`: pins that are too old. The days are far away from whatever day it is.
+//! `max-age-days`: pins that are too old, or soon will be. The days are far away from whatever day it is, or in the middle of what
+//! they stand for: it may be midnight meanwhile.
 
 use crate::support::family::TinyFamily;
 use crate::support::vendors::{RUNNER_VERSION, Vendors};
 use crate::support::xtask::ran;
+use time::{Duration, OffsetDateTime};
+use xtask::family::BuildDate;
 use xtask::oci::Digest;
 
 const LONG_AGO: &str = "released = \"2001-01-01\"\n";
 const FAR_AWAY: &str = "released = \"2001-01-01\"\nnewest-on = \"9000-01-01\"\n";
+
+/// So many days ago.
+fn ago(days: i64) -> BuildDate {
+    BuildDate::on((OffsetDateTime::now_utc() - Duration::days(days)).date())
+}
 
 /// A family whose runner may be 30 days old, and was released as `dates` say.
 fn family(vendors: &Vendors, dates: &str) -> TinyFamily {
@@ -50,9 +58,41 @@ fn what_is_too_old_is_neither_built_nor_published() {
     let good = family.build(&["--variant", "azure", "--dry-run"]).ends(0);
     assert_eq!(good.events_of("warning"), Vec::<serde_json::Value>::new());
 
+    // What cannot be judged is not refused: a day that is missing is no day that is over. `bump` finds one.
     locked(&family, &vendors, "");
     let unknown = family.run(&["build", "--variant", "azure", "--dry-run"]).ends(0);
     unknown.says(&["nobody knows how old `runner` 2.337.0 is", "cargo xtask bump runner"]);
+    ran(family.command(&["bump", "runner", "--allow-dirty"])).ends(0);
+    assert!(family.read("variants.lock").is_some_and(|lock| lock.contains("newest-on = ")));
+    let known = family.build(&["--variant", "azure", "--dry-run"]).ends(0);
+    assert_eq!(known.events_of("warning"), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn ten_days_before_it_is_said_that_a_pin_will_be_too_old() {
+    let vendors = Vendors::start();
+    let family = family(&vendors, LONG_AGO);
+    let lately = ago(25);
+    for (dates, until) in [
+        (format!("released = \"{lately}\"\n"), Some(lately.plus_days(30))),
+        (format!("released = \"2001-01-01\"\nnewest-on = \"{lately}\"\n"), Some(lately.plus_days(30))),
+        (format!("released = \"{}\"\n", ago(10)), None),
+    ] {
+        locked(&family, &vendors, &dates);
+        family.commit();
+        let words = until.as_ref().map(|until| format!("until {until}: cargo xtask bump runner"));
+        for command in ["build", "push", "publish"] {
+            let told = family.run(&[command, "--variant", "azure", "--dry-run"]);
+            // Nothing was built that could be pushed.
+            let told = told.ends(if command == "push" { 3 } else { 0 });
+            assert_eq!(told.stderr.contains("`runner` 2.337.0 may be used for "), until.is_some(), "{}", told.stderr);
+            told.says(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        let age = ran(family.command(&["doctor", "--format", "json"])).json()["ages"][0].clone();
+        assert_eq!(age["state"], if until.is_some() { "soon" } else { "good" }, "{dates}");
+        let told = ran(family.command(&["doctor"]));
+        assert_eq!(told.stdout.contains("mend: cargo xtask bump runner"), until.is_some(), "{}", told.stdout);
+    }
 }
 
 #[test]
