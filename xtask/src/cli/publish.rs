@@ -18,7 +18,8 @@ pub struct Publishing {
     /// Publish although a pin is older than its `max-age-days`
     #[arg(long)]
     pub allow_old_pins: bool,
-    /// Publish what is built here, even where an image of the same input is published (immutable tags stay)
+    /// Publish what is built here, even where an image of the same input is published (immutable tags stay), or a tag is at a
+    /// later commit
     #[arg(long)]
     pub force: bool,
     /// Attach no SBOMs
@@ -55,13 +56,15 @@ pub struct Publish {
     /// How many images are built at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: u16,
-    /// Build every image anew and publish it, even where one of the same input is published (`--force`)
+    /// Build every image anew and publish it, even where one of the same input is published (immutable tags stay)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set, hide_possible_values = true)]
     pub no_cache: bool,
-    /// Write digests and names there, as `sha256sum` does: what is to be attested
+    /// Write digests and names there, as `sha256sum` does, of what this run has built: what is to be attested. What is published
+    /// already is named only if the file names it before: it is that of an earlier attempt
     #[arg(long, value_name = "FILE")]
     pub subjects: Option<PathBuf>,
-    /// Write release notes there: what differs from what was published before
+    /// Write release notes there: what differs from what was published before. Where an earlier attempt has published all of it,
+    /// the file stays as that has written it
     #[arg(long, value_name = "FILE")]
     pub notes: Option<PathBuf>,
     /// Print what would be built, tried, sent and tagged, and do nothing

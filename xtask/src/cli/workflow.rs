@@ -7,7 +7,7 @@ use clap::Args;
 /// `compile`
 #[derive(Debug, Args)]
 pub struct Compile {
-    /// The folder for `xtask`, `entrypoint` and `SHA256SUMS`
+    /// The folder for `xtask`, `entrypoint`, what that was compiled from, and `SHA256SUMS`
     #[arg(long, short, value_name = "FOLDER", default_value = "target/programs")]
     pub output: PathBuf,
 }

@@ -18,9 +18,13 @@ use crate::oci::Digest;
 /// The file that holds what a step of a workflow hands on. (GitHub Actions, "Setting an output parameter")
 const STEP_OUTPUT: &str = "GITHUB_OUTPUT";
 
+/// The entrypoint, in the folder.
+const PROGRAM: &str = "entrypoint";
+
 pub(super) async fn run(session: &Session, args: &Compile) -> Result<(), Failure> {
     let family = read_family(session)?;
     let toolchain = Toolchain::find(&session.root, platform(&family)?).await?;
+    let sources = entrypoint::sources_digest(&session.root, &toolchain)?;
     let target = variable("CARGO_TARGET_DIR").map_or_else(|| session.root.join("target"), PathBuf::from);
     let events = session.console.events();
     let compiling = async { Ok(entrypoint::build(&session.root, &toolchain, &target, "entrypoint", &events).await?) };
@@ -32,12 +36,17 @@ pub(super) async fn run(session: &Session, args: &Compile) -> Result<(), Failure
     };
     std::fs::create_dir_all(&args.output).map_err(|error| failed(&args.output, error))?;
     let mut sums = String::new();
-    for (name, from) in [("entrypoint", &entrypoint), ("xtask", &this)] {
+    for (name, from) in [(PROGRAM, &entrypoint), ("xtask", &this)] {
         let to = args.output.join(name);
         let bytes = std::fs::read(from).map_err(|error| failed(from, error))?;
         edge::write_beside(&to, &bytes)?;
         executable(&to).map_err(|error| failed(&to, error))?;
         let _ = writeln!(sums, "{}  {name}", Digest::of(&bytes).hex());
+        if name == PROGRAM {
+            let (origin, text) = (entrypoint::origin::beside(&to), entrypoint::origin::written(Digest::of(&bytes), sources));
+            edge::write_beside(&origin, text.as_bytes())?;
+            let _ = writeln!(sums, "{}  {}", Digest::of(&text).hex(), entrypoint::origin::beside(Path::new(name)).display());
+        }
     }
     edge::write_beside(&args.output.join("SHA256SUMS"), sums.as_bytes())?;
     hand_on(&sums)?;

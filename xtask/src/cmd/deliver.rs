@@ -5,22 +5,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Session;
 use super::describe::Describing;
 use super::prepare::Prepared;
 use super::release::{OnceEngine, held, release_name};
 use super::session::variable;
 use super::summary::{self, Pushed};
 use super::tried::{self, Tried};
+use super::{Session, lineage};
 use crate::byte_size::size;
 use crate::diff::Difference;
 use crate::event::{Event, Events};
 use crate::failure::{Exit, Failure};
 use crate::family::Name;
+use crate::host::git;
 use crate::host::lockfile::{FamilyLock, LockKind, WhenHeld};
 use crate::host::places::Places;
-use crate::plan::Plan;
-use crate::publish::{self, Attaching, Deciding, IndexRelease, Ledger, Means, PublishError, Registries, Release, ReleasePlan};
+use crate::plan::{self, Plan};
+use crate::publish::{
+    self, Attaching, Deciding, IndexRelease, Ledger, Means, Parent, PublishError, Refusal, Registries, Release, ReleasePlan, View,
+};
 use crate::store::{Blobs, Limit};
 
 /// How long it may take to look up what an image was before, for the summary of a workflow's run.
@@ -36,6 +39,8 @@ pub(super) struct How {
     pub(super) dry_run: bool,
     /// What is built here counts, even where the same is published.
     pub(super) force: bool,
+    /// Moving tags may be taken back from a later commit.
+    pub(super) back: bool,
     /// Images get their SBOMs.
     pub(super) sbom: bool,
 }
@@ -97,6 +102,10 @@ impl<'a> Delivering<'a> {
         })
     }
 
+    pub(super) fn ledger(&self) -> &View {
+        self.ledger.view()
+    }
+
     /// Makes a client for every repository of the plan.
     pub(super) async fn connect(&mut self, wanted: &ReleasePlan) -> Result<(), PublishError> {
         self.registries = publish::connect(wanted, &self.prepared.credentials).await?;
@@ -131,7 +140,32 @@ impl<'a> Delivering<'a> {
             building,
             describe: self.describing.as_ref().map(|describing| describing as &dyn publish::Describe),
         };
-        Release::decide(wanted, &deciding).await
+        let release = Release::decide(wanted, &deciding).await?;
+        let mut refusals = publish::torn(&release, |child| self.parent(child), &self.registries).await?;
+        if !self.how.back {
+            refusals.extend(self.behind(&release).await);
+        }
+        if refusals.is_empty() { Ok(release) } else { Err(PublishError::Refused { refusals }) }
+    }
+
+    fn parent(&self, child: &Name) -> Option<Parent> {
+        let family = &self.prepared.family;
+        let ancestors = lineage::ancestors(family, family.images.get(child)?);
+        let image = family.images.get(ancestors.first()?)?;
+        let moving = plan::published_tags(family, image, &family.build_date, "").moving;
+        Some(Parent { variant: image.name.clone(), moving, pins: lineage::pins(family, image) })
+    }
+
+    /// Tags that are at a later commit: a run of an old release that is repeated must not take them back unseen.
+    async fn behind(&self, release: &Release) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        for (tag, revision) in publish::later(release) {
+            let is_here = self.prepared.facts.revision.as_ref().is_some_and(|here| here.commit == revision);
+            if !is_here && git::is_later(&self.session.root, &revision).await {
+                refusals.push(Refusal::Behind { tag, revision });
+            }
+        }
+        refusals
     }
 
     /// Publishes what is decided.

@@ -1,26 +1,71 @@
 //! What `publish` writes into files for those who come after it: what is to be attested, and release notes. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::diff::Difference;
 use crate::family::Name;
+use crate::oci::Digest;
 use crate::output::{self, diff::code};
-use crate::publish::{Published, PublishedImage, TagKind};
+use crate::publish::{Choice, Item, Published, PublishedImage, Release, TagKind, TagState, View};
 
-/// `DIGEST  NAME`, a line for every image in every destination, under the tag that is set once: what `actions/attest` takes as
-/// `subject-checksums`.
-pub(super) fn subjects(published: &Published) -> String {
-    let mut text = String::new();
-    for image in &published.images {
-        for tags in image.destinations.values() {
-            let once = tags.iter().find(|tag| tag.kind == TagKind::Immutable).or(tags.first());
-            if let Some(tag) = once {
-                let _ = writeln!(text, "{}  {}", image.digest.hex(), tag.reference);
-            }
+/// An image of a release, whose digest is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Candidate {
+    variant: Name,
+    digest: Digest,
+    /// By this run; otherwise it was published before.
+    built: bool,
+    /// In every destination, under the tag that is set once.
+    names: Vec<String>,
+}
+
+/// The images of a release, those that are built with the digests that the ledger has of them since it was carried out.
+pub(super) fn candidates(release: &Release, ledger: &View) -> Vec<Candidate> {
+    let one = |item: &Item| {
+        let wanted = &item.release;
+        let line = || ledger.images.get(&(wanted.variant.clone(), wanted.platform)).filter(|line| line.input == wanted.input);
+        let built = item.choice == Choice::Built;
+        let digest = if built { line()?.digest } else { item.choice.digest()? };
+        let names = wanted.destinations.iter().filter_map(|to| {
+            let once = to.tags.iter().find(|tag| tag.kind == TagKind::Immutable).or(to.tags.first())?;
+            Some(to.repository.tag(&once.name).to_string())
+        });
+        Some(Candidate { variant: wanted.variant.clone(), digest, built, names: names.collect() })
+    };
+    release.items.iter().filter_map(one).collect()
+}
+
+/// What is to be attested.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Subjects {
+    /// `DIGEST  NAME`, a line for every image in every destination: what `actions/attest` takes as `subject-checksums`.
+    pub(super) text: String,
+    /// Variants that somebody else has built: nobody can attest where they come from but who did.
+    pub(super) others: Vec<Name>,
+}
+
+/// What is built by this run, and what `earlier` names: the file of an earlier attempt.
+pub(super) fn subjects(candidates: &[Candidate], earlier: &str) -> Subjects {
+    let earlier: BTreeSet<&str> = earlier.lines().collect();
+    let mut subjects = Subjects::default();
+    for image in candidates {
+        let lines = image.names.iter().map(|name| format!("{}  {name}", image.digest.hex()));
+        let lines: Vec<String> = lines.filter(|line| image.built || earlier.contains(line.as_str())).collect();
+        if lines.is_empty() {
+            subjects.others.push(image.variant.clone());
         }
+        lines.iter().for_each(|line| subjects.text += &format!("{line}\n"));
     }
-    text
+    subjects
+}
+
+/// Whether this run has published nothing, since an earlier one has published all of it.
+pub(super) fn all_was_there(published: &Published) -> bool {
+    published.images.iter().all(|image| {
+        let mut tags = image.destinations.values().flatten();
+        tags.all(|tag| tag.state == TagState::AlreadyThere)
+    })
 }
 
 /// How to pull it, and what changed.
@@ -48,7 +93,8 @@ pub(super) fn release(family: &Name, published: &Published, changes: &BTreeMap<N
 fn without_difference(image: &PublishedImage) -> &'static str {
     match image.before {
         None => "Published for the first time.",
-        Some(before) if before.digest == image.digest => "Unchanged.",
+        Some(_) if matches!(image.choice, Choice::Unchanged { .. }) => "Unchanged.",
+        Some(before) if before.digest == image.digest => "Published by an earlier run, whose notes say what changed.",
         Some(_) => "What changed could not be read.",
     }
 }
@@ -58,8 +104,8 @@ mod tests {
     use super::*;
     use crate::contents::PackageKind;
     use crate::diff::{compare, made};
-    use crate::oci::{Digest, Platform};
-    use crate::publish::{Before, Choice, PublishedTag, TagState};
+    use crate::oci::Platform;
+    use crate::publish::{Before, PublishedTag};
 
     fn tag(reference: &str, kind: TagKind) -> PublishedTag {
         PublishedTag { reference: reference.to_owned(), kind, state: TagState::Set }
@@ -94,16 +140,37 @@ mod tests {
     }
 
     #[test]
-    fn every_image_is_attested_in_every_destination_under_the_tag_that_is_set_once() {
-        let only_moving = image("azure", None, &[("ghcr", &[tag("ghcr.io/team/epic:azure", TagKind::Moving)])]);
-        let text = subjects(&published(vec![both("aws", None), only_moving, image("none", None, &[("ghcr", &[])])]));
-        let [aws, azure] = ["aws", "azure"].map(|variant| Digest::of(variant).hex());
-        let expected = format!(
-            "{aws}  ecr.example/epic:aws-2026-11-22\n\
-             {aws}  ghcr.io/team/epic:aws-2026-11-22\n\
-             {azure}  ghcr.io/team/epic:azure\n"
-        );
-        assert_eq!(text, expected);
+    fn what_this_run_or_an_earlier_attempt_has_built_is_attested_in_every_destination() {
+        let candidate = |variant: &str, built| Candidate {
+            variant: variant.parse().expect("a name"),
+            digest: Digest::of(variant),
+            built,
+            names: ["ecr.example", "ghcr.io/team"].map(|registry| format!("{registry}/epic:{variant}-2026-11-22")).to_vec(),
+        };
+        let lines = |variant: &str| {
+            let digest = Digest::of(variant).hex();
+            format!("{digest}  ecr.example/epic:{variant}-2026-11-22\n{digest}  ghcr.io/team/epic:{variant}-2026-11-22\n")
+        };
+        let other_digest = lines("azure-web").replace(&Digest::of("azure-web").hex(), &Digest::of("another").hex());
+        let earlier = format!("{}{other_digest}{}", lines("azure"), lines("gone"));
+        let candidates =
+            [candidate("aws", true), candidate("azure", false), candidate("aws-web", false), candidate("azure-web", false)];
+        let others = ["aws-web", "azure-web"].map(|name| name.parse().expect("a name")).to_vec();
+        let found = subjects(&candidates, &earlier);
+        assert_eq!(found, Subjects { text: lines("aws") + &lines("azure"), others }, "one is nobody's, one has changed since");
+        assert_eq!(subjects(&[], &earlier), Subjects::default());
+    }
+
+    #[test]
+    fn notes_are_those_of_whoever_has_published_it() {
+        let mut images = vec![both("aws", None), both("azure", None)];
+        assert!(!all_was_there(&published(images.clone())));
+        for image in &mut images {
+            image.destinations.values_mut().flatten().for_each(|tag| tag.state = TagState::AlreadyThere);
+        }
+        assert!(all_was_there(&published(images.clone())));
+        images[1].destinations.values_mut().flatten().for_each(|tag| tag.state = TagState::Set);
+        assert!(!all_was_there(&published(images)));
     }
 
     #[test]
@@ -114,8 +181,12 @@ mod tests {
         let images = vec![
             both("aws", Some("an older one")),
             both("azure", None),
-            both("aws-web", Some("aws-web")),
+            PublishedImage {
+                choice: Choice::Unchanged { tag: String::new(), digest: Digest::of("aws-web") },
+                ..both("aws-web", Some("aws-web"))
+            },
             both("azure-web", Some("an older one")),
+            both("gcp", Some("gcp")),
         ];
         let text = release(&"ansible-epic".parse().expect("a name"), &published(images), &changes);
         let (head, sections) = text.split_once("\n### `aws`\n\n").expect("a section of the first");
@@ -125,7 +196,7 @@ mod tests {
                 "| `{variant}` | `{digest}` | `ecr.example/epic:{variant}-2026-11-22`<br>`ghcr.io/team/epic:{variant}-2026-11-22` |\n"
             )
         };
-        let rows: String = ["aws", "azure", "aws-web", "azure-web"].map(row).concat();
+        let rows: String = ["aws", "azure", "aws-web", "azure-web", "gcp"].map(row).concat();
         assert_eq!(head, format!("## `ansible-epic`\n\n| variant | digest | pull |\n| --- | --- | --- |\n{rows}"));
         let (aws, others) = sections.split_once("\n### `azure`\n\n").expect("a section of the second");
         assert!(aws.contains("| upgraded | `libc6` | `2.41-1` | `2.41-2` |"), "{aws}");
@@ -140,6 +211,10 @@ Unchanged.
 ### `azure-web`
 
 What changed could not be read.
+
+### `gcp`
+
+Published by an earlier run, whose notes say what changed.
 ";
         assert_eq!(others, expected);
     }
@@ -148,6 +223,5 @@ What changed could not be read.
     fn a_release_of_nothing_is_a_table_of_nothing() {
         let text = release(&"ansible-epic".parse().expect("a name"), &published(Vec::new()), &BTreeMap::new());
         assert_eq!(text, "## `ansible-epic`\n\n| variant | digest | pull |\n| --- | --- | --- |\n");
-        assert_eq!(subjects(&published(Vec::new())), "");
     }
 }

@@ -15,6 +15,7 @@ use super::tried::{Fetched, Untried};
 use super::{Session, age, build, edge, notes, preflight, smoke};
 use crate::build::Inventory;
 use crate::cli::Publish;
+use crate::event::Event;
 use crate::failure::{Exit, Failure};
 use crate::family::Name;
 use crate::oci::Digest;
@@ -65,6 +66,9 @@ impl std::fmt::Display for Times {
 async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
     let started = Instant::now();
     let destinations = Destinations::parse(&args.to.destinations)?;
+    if !args.dry_run {
+        make_folders(args)?;
+    }
     let locking = if args.dry_run { Locking::InMemory } else { Locking::Write };
     let prepared = Prepared::gather(session, &args.inputs, locking).await?;
     let plan = prepared.plan()?;
@@ -76,7 +80,8 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
     let (wanted, indexes) = ask.wanted().await?;
     preflight::policies(&plan, &wanted)?;
     // Who wants everything built anew wants that published, and not what is there of the same input.
-    let how = How { dry_run: args.dry_run, force: args.to.force || args.no_cache, sbom: !args.to.no_sbom };
+    let force = args.to.force || args.no_cache;
+    let how = How { dry_run: args.dry_run, force, back: args.to.force, sbom: !args.to.no_sbom };
     let mut delivering = Delivering::open(session, &prepared, &plan, &engine, how).await?;
     let references = wanted.references();
     let failed = |error: PublishError, delivering: &Delivering<'_>| Failure::from(delivering.failed(error, &references));
@@ -87,6 +92,7 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
         delivering.decide(wanted, true).await.map_err(|error| failed(error, &delivering))
     };
     let first = interrupt.or(looking).await.ok_or_else(interrupted)??;
+    ask.explain(&first);
     let published = ask.untried(&delivering, &first);
     if args.dry_run {
         return preview(session, &plan, &schedule, &first, &published);
@@ -112,14 +118,26 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
     };
     delivering.tried(&release).accepted()?.tell(&session.console.events());
     let pushing = Instant::now();
-    let pushed = interrupt.or(delivering.carry_out(&release, &indexes)).await.ok_or_else(interrupted)?;
-    let pushed = pushed.map_err(|error| failed(error, &delivering))?;
+    let pushed = interrupt.or(delivering.carry_out(&release, &indexes)).await;
+    // Whatever came of it: another attempt takes what is published as it is.
+    let written = ask.write_subjects(&delivering, &release);
+    let pushed = pushed.ok_or_else(interrupted)?.map_err(|error| failed(error, &delivering))?;
+    written?;
     times.push = pushing.elapsed().as_secs_f64();
     let pushed = Pushed { seconds: started.elapsed().as_secs_f64(), ..pushed };
-    ask.write_down(&delivering, &pushed).await?;
+    ask.write_notes(&delivering, &pushed).await?;
     delivering.finish(&pushed).await;
     let text = format!("{}{times}", summary::text(&pushed));
     session.console.result(&Done { pushed, times, smoke }, &text);
+    Ok(())
+}
+
+/// Folders for the files that are written at the end: too late to find out that there is no place for them.
+fn make_folders(args: &Publish) -> Result<(), Failure> {
+    for folder in [&args.subjects, &args.notes].into_iter().flatten().filter_map(|file| file.parent()) {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Failure::new(Exit::Missing, format!("cannot make `{}`", folder.display())).source(error))?;
+    }
     Ok(())
 }
 
@@ -164,16 +182,49 @@ impl Asking<'_> {
         release(self.prepared, self.plan, &images, self.destinations, self.args.to.allow_dirty)
     }
 
-    /// Writes the files that were asked for.
-    async fn write_down(&self, delivering: &Delivering<'_>, pushed: &Pushed) -> Result<(), Failure> {
-        if let Some(file) = &self.args.subjects {
-            edge::write_beside(file, notes::subjects(&pushed.published).as_bytes())?;
+    /// Says what `--no-cache` does not do.
+    fn explain(&self, release: &Release) {
+        for item in release.items.iter().filter(|_| self.args.no_cache) {
+            if let Choice::Adopted { tag, .. } = &item.choice {
+                let text = format!(
+                    "`{}` is published as `{tag}` and stays as it is, `--no-cache` or not: a new commit or another \
+                     `--build-date` gives it a tag of its own",
+                    item.release.variant
+                );
+                self.session.console.events().emit(Event::Warning { text });
+            }
         }
-        if let Some(file) = &self.args.notes {
-            let changes = self.session.interruptible(async { Ok(delivering.changes(pushed).await) }).await?;
-            edge::write_beside(file, notes::release(&self.plan.family, &pushed.published, &changes).as_bytes())?;
+    }
+
+    /// Writes the file of what is to be attested; without such images there is none.
+    fn write_subjects(&self, delivering: &Delivering<'_>, release: &Release) -> Result<(), Failure> {
+        let Some(file) = &self.args.subjects else { return Ok(()) };
+        // What cannot be read names nothing.
+        let earlier = std::fs::read_to_string(file).unwrap_or_default();
+        let subjects = notes::subjects(&notes::candidates(release, delivering.ledger()), &earlier);
+        for variant in &subjects.others {
+            let text = format!("`{variant}` was not built by this run, so it is not among what is to be attested");
+            self.session.console.events().emit(Event::Note { text });
         }
-        Ok(())
+        if !subjects.text.is_empty() {
+            return edge::write_beside(file, subjects.text.as_bytes());
+        }
+        match std::fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Failure::new(Exit::Missing, format!("cannot remove `{}`", file.display())).source(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the release notes; those of an earlier attempt, which has published all of it, say more.
+    async fn write_notes(&self, delivering: &Delivering<'_>, pushed: &Pushed) -> Result<(), Failure> {
+        let Some(file) = &self.args.notes else { return Ok(()) };
+        if file.exists() && notes::all_was_there(&pushed.published) {
+            return Ok(());
+        }
+        let changes = self.session.interruptible(async { Ok(delivering.changes(pushed).await) }).await?;
+        edge::write_beside(file, notes::release(&self.plan.family, &pushed.published, &changes).as_bytes())
     }
 
     /// What is published already and has to be tried here.

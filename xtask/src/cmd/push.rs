@@ -17,7 +17,7 @@ pub(super) async fn run(session: &Session, args: &Push) -> Result<(), Failure> {
     let engine = OnceEngine::default();
     let built = built(&plan, &engine).await?;
     let (wanted, indexes) = release(&prepared, &plan, &built.images, &destinations, args.to.allow_dirty)?;
-    let how = How { dry_run: args.dry_run, force: args.to.force, sbom: !args.to.no_sbom };
+    let how = How { dry_run: args.dry_run, force: args.to.force, back: args.to.force, sbom: !args.to.no_sbom };
     let mut delivering = Delivering::open(session, &prepared, &plan, &engine, how).await?;
     let interrupt = session.interrupt()?;
     session.interruptible(ecr::preflight(&wanted, &prepared.family, &session.console.events())).await?;

@@ -29,18 +29,7 @@ pub async fn facts(root: &Path) -> Result<Option<GitFacts>, HostError> {
 
 /// What `git status` with these options prints of a path in `root`. None: no git, or no repository.
 async fn status(root: &Path, options: &[&str], path: &str) -> Result<Option<String>, HostError> {
-    let mut git = Command::new("git");
-    // No locks and no programs that the repository's configuration names: a report has no side effects.
-    git.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "--literal-pathspecs", "status"]).args(options).arg(path);
-    for (name, _) in std::env::vars_os() {
-        // GIT_CONFIG_* stay: that is how CI says `safe.directory`.
-        if name.to_str().is_some_and(|name| name.starts_with("GIT_") && !name.starts_with("GIT_CONFIG")) {
-            git.env_remove(name);
-        }
-    }
-    secret::withhold(&mut git);
-    git.env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C").stdin(std::process::Stdio::null()).kill_on_drop(true);
-    let output = match git.output().await {
+    let output = match git(root).args(["--literal-pathspecs", "status"]).args(options).arg(path).output().await {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(HostError::Git { path: root.to_owned(), why: error.to_string() }),
@@ -54,6 +43,35 @@ async fn status(root: &Path, options: &[&str], path: &str) -> Result<Option<Stri
     }
     let why = error.lines().next().unwrap_or("no reason given").trim_start_matches("fatal: ").to_owned();
     Err(HostError::Git { path: root.to_owned(), why })
+}
+
+/// git, which only looks: no locks and no programs that the repository's configuration names.
+fn git(root: &Path) -> Command {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(root).args(["-c", "core.fsmonitor=false"]);
+    for (name, _) in std::env::vars_os() {
+        // GIT_CONFIG_* stay: that is how CI says `safe.directory`.
+        if name.to_str().is_some_and(|name| name.starts_with("GIT_") && !name.starts_with("GIT_CONFIG")) {
+            git.env_remove(name);
+        }
+    }
+    secret::withhold(&mut git);
+    git.env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C").stdin(std::process::Stdio::null()).kill_on_drop(true);
+    git
+}
+
+/// Whether `commit` comes after the one that is checked out: false where it is the same one, or git does not know it (a clone
+/// without history, another branch's).
+pub async fn is_later(root: &Path, commit: &str) -> bool {
+    // What a registry says goes on a command line only where it can be nothing but a commit.
+    if !matches!(commit.len(), 40 | 64) || !commit.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return false;
+    }
+    // Its exit code is the answer: git-merge-base(1).
+    let is_ancestor = async |args: &[&str]| git(root).arg("merge-base").arg("--is-ancestor").args(args).output().await;
+    let asked = (is_ancestor(&["HEAD", commit]).await, is_ancestor(&[commit, "HEAD"]).await);
+    let said = |output: std::io::Result<std::process::Output>| output.ok().and_then(|output| output.status.code());
+    (said(asked.0), said(asked.1)) == (Some(0), Some(1))
 }
 
 /// Which of the files `paths`, relative to `root`, differ from what is committed; those that git does not know do. None: no git or
@@ -118,10 +136,30 @@ mod tests {
         assert_eq!(parse("# branch.oid (initial)\0# branch.head main\0? a\0"), None);
     }
 
-    async fn git(root: &Path, args: &[&str]) {
+    async fn act(root: &Path, args: &[&str]) {
         let mut git = Command::new("git");
         git.arg("-C").arg(root).args(["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]).args(args);
         assert!(git.env_remove("GIT_DIR").output().await.expect("git runs").status.success(), "{args:?}");
+    }
+
+    #[tokio::test]
+    async fn which_commit_is_later() {
+        let root = tempfile::tempdir().expect("a folder");
+        let root = root.path();
+        assert!(!is_later(root, OID).await, "no repository");
+        act(root, &["init", "-q", "-b", "main"]).await;
+        let mut commits = Vec::new();
+        for message in ["one", "two"] {
+            act(root, &["commit", "-q", "--allow-empty", "-m", message]).await;
+            commits.push(facts(root).await.expect("no error").expect("a commit").revision);
+        }
+        let seen = async |commit: &str| is_later(root, commit).await;
+        assert_eq!((seen(&commits[0]).await, seen(&commits[1]).await), (false, false), "from the second");
+        act(root, &["checkout", "-q", &commits[0]]).await;
+        assert_eq!((seen(&commits[0]).await, seen(&commits[1]).await), (false, true), "from the first");
+        for odd in ["", "main", "--all", &format!("{}-dirty", commits[1]), OID] {
+            assert!(!seen(odd).await, "{odd}");
+        }
     }
 
     #[tokio::test]
@@ -129,12 +167,12 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let root = root.path();
         assert_eq!(facts(root).await.expect("no error"), None, "no repository");
-        git(root, &["init", "-q", "-b", "main"]).await;
+        act(root, &["init", "-q", "-b", "main"]).await;
         assert_eq!(facts(root).await.expect("no error"), None, "no commit");
         std::fs::create_dir(root.join("sub")).expect("created");
         std::fs::write(root.join("sub/file"), "one").expect("written");
-        git(root, &["add", "."]).await;
-        git(root, &["commit", "-q", "-m", "one"]).await;
+        act(root, &["add", "."]).await;
+        act(root, &["commit", "-q", "-m", "one"]).await;
         let clean = facts(root).await.expect("no error").expect("a commit");
         assert_eq!((clean.revision.len(), clean.dirty), (40, false));
         std::fs::write(root.join("outside"), "new").expect("written");
@@ -150,18 +188,18 @@ mod tests {
         let root = root.path();
         let paths = ["same", "changed", "staged", "untracked", "nowhere", "sub/changed"].map(str::to_owned);
         assert_eq!(changed(root, &paths).await.expect("no error"), None, "no repository");
-        git(root, &["init", "-q", "-b", "main"]).await;
+        act(root, &["init", "-q", "-b", "main"]).await;
         std::fs::create_dir(root.join("sub")).expect("created");
         for file in ["same", "changed", "staged", "sub/changed"] {
             std::fs::write(root.join(file), "one").expect("written");
         }
-        git(root, &["add", "."]).await;
-        git(root, &["commit", "-q", "-m", "one"]).await;
+        act(root, &["add", "."]).await;
+        act(root, &["commit", "-q", "-m", "one"]).await;
         assert_eq!(changed(root, &paths).await.expect("no error"), Some(vec![]));
         for file in ["changed", "staged", "untracked", "sub/changed", "other"] {
             std::fs::write(root.join(file), "two").expect("written");
         }
-        git(root, &["add", "staged"]).await;
+        act(root, &["add", "staged"]).await;
         let expected = ["changed", "staged", "untracked", "sub/changed"].map(str::to_owned).to_vec();
         assert_eq!(changed(root, &paths).await.expect("no error"), Some(expected));
         let below = changed(&root.join("sub"), &["changed".to_owned()]).await.expect("no error");

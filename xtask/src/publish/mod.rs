@@ -11,6 +11,7 @@ mod fetch;
 mod image;
 mod index;
 mod ledger;
+mod lineage;
 mod plan;
 mod promote;
 mod published;
@@ -32,6 +33,7 @@ pub use execute::{Means, Registries, Verdict, connect, connect_to, execute};
 pub use image::{Descriptor, Image};
 pub use index::{IndexRelease, PublishedIndex, complete, member_tag};
 pub use ledger::{AttachmentLine, ImageLine, Ledger, LedgerError, Remembered, State, TagLine, View};
+pub use lineage::{Parent, later, torn};
 pub use plan::{Built, Circumstances, Delivery, Origin, ReleasePlan, Tag, TagKind, Tree, VariantRelease};
 pub use promote::{Identified, Located};
 pub use published::{Before, Published, PublishedImage, Sent};
@@ -105,7 +107,7 @@ pub enum PublishError {
         error: RegistryError,
     },
     /// A destination failed before any tag was touched.
-    #[error("publishing failed, nothing was tagged: {}", listed(failures))]
+    #[error("publishing failed, nothing was tagged by this run: {}", listed(failures))]
     Untagged {
         /// What failed.
         failures: Vec<Failed>,

@@ -131,6 +131,32 @@ pub enum Refusal {
         /// What the image is.
         variant: Name,
     },
+    /// A tag that has to move may not.
+    #[error("`{tag}` has to move away from {found}, and its registry says that it is immutable")]
+    Frozen {
+        /// Repository and tag.
+        tag: String,
+        /// What it points to.
+        found: Digest,
+    },
+    /// The tag is at an image of a later commit.
+    #[error("`{tag}` is at a later commit ({}) than this release", revision.get(..7).unwrap_or(revision))]
+    Behind {
+        /// Repository and tag.
+        tag: String,
+        /// The commit.
+        revision: String,
+    },
+    /// A child is built on another parent than the one that is published.
+    #[error("`{variant}` is built on another `{parent}` than `{tag}` is")]
+    Torn {
+        /// The child.
+        variant: Name,
+        /// The parent, which is not part of the release.
+        parent: Name,
+        /// What is published of it.
+        tag: String,
+    },
     /// Somebody else moves the same tags at the same time.
     #[error("`{tag}` was moved to {found} by somebody else while this release was under way")]
     Overtaken {
@@ -185,6 +211,19 @@ impl Refusal {
             Self::Ambiguous { .. } => "say which one with `--from NAME`, or name the digest",
             Self::Foreign { .. } => "name an image that `cargo xtask push` has published",
             Self::OtherVariant { .. } => "name an image of that variant, or a tag of this one",
+            Self::Frozen { tag, .. } => {
+                return format!(
+                    "let `{tag}` move (in ECR `cargo xtask ecr init` makes the exception), then run the same command again"
+                );
+            }
+            Self::Behind { .. } => {
+                "`cargo xtask promote` goes back to what was published; `--force` publishes this one all the same"
+            }
+            Self::Torn { variant, parent, .. } => {
+                return format!(
+                    "publish both: `--variant {parent},{variant}`; or build on what is published: `--parent published`"
+                );
+            }
             Self::Overtaken { .. } => "let the other publisher finish, then run the same command again",
         }
         .to_owned()

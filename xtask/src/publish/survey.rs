@@ -152,20 +152,23 @@ async fn read(
         match &mut found {
             None => {
                 let Some(manifest) = registry.manifest(&digest.to_string()).await.map_err(failed)? else { continue };
-                let head = Head::read(&manifest.bytes);
-                let input = head.as_ref().and_then(Head::input);
-                let wanted = input.is_some_and(|input| inputs.contains(&input));
-                let image = match head.as_ref().and_then(Head::config).filter(|_| wanted) {
-                    Some(config) => image(registry, manifest.bytes.clone(), config).await.map_err(failed)?,
-                    None => None,
-                };
-                found = Some(Found { manifest: manifest.bytes, image, input, holders: BTreeSet::from([repository.clone()]) });
+                let input = Head::read(&manifest.bytes).and_then(|head| head.input());
+                found =
+                    Some(Found { manifest: manifest.bytes, image: None, input, holders: BTreeSet::from([repository.clone()]) });
             }
             Some(found) => {
                 if tagged || registry.digest(&digest.to_string()).await.map_err(failed)?.is_some() {
                     found.holders.insert(repository.clone());
                 }
             }
+        }
+        // One that has lost the configuration keeps nobody from the image: another one may have it.
+        if let Some(Found { manifest, image: place @ None, input: Some(input), holders }) = &mut found
+            && inputs.contains(input)
+            && holders.contains(repository)
+            && let Some(config) = Head::read(manifest).as_ref().and_then(Head::config)
+        {
+            *place = image(registry, manifest.clone(), config).await.map_err(failed)?;
         }
     }
     Ok(found.map(|found| (digest, found)))

@@ -95,6 +95,8 @@ pub(super) struct Journal<'a> {
     ledger: &'a mut Ledger,
     events: &'a Events,
     tags: BTreeMap<String, (PublishedTag, Digest)>,
+    /// How many tags are wanted.
+    wanted: usize,
     /// Whether a write got no answer: the tag may be set.
     unsure: bool,
     /// The first immutable tag that this run has set. As long as it stays, nobody else is ahead with the same tags.
@@ -110,7 +112,8 @@ impl<'a> Journal<'a> {
         for (target, tag) in tags(targets) {
             ledger.tag(target.line(tag, State::Pending))?;
         }
-        Ok(Self { ledger, events, tags: BTreeMap::new(), unsure: false, first: None })
+        let wanted = tags(targets).count();
+        Ok(Self { ledger, events, tags: BTreeMap::new(), wanted, unsure: false, first: None })
     }
 
     pub(super) fn into_tags(self) -> BTreeMap<String, PublishedTag> {
@@ -136,10 +139,16 @@ impl<'a> Journal<'a> {
         Ok(Some(Refusal::Overtaken { tag: target.delivery.repository.tag(tag).to_string(), found }))
     }
 
-    /// The error for what failed, by what this run has set.
+    /// The error for what failed, by what is set: by this run, or by one before it, which may have been on a machine that is lost.
     pub(super) fn error(&self, failures: Vec<Failed>, refusals: Vec<Refusal>) -> PublishError {
-        let set = self.tags.values().filter(|(tag, _)| tag.state != TagState::AlreadyThere);
-        let tags: Vec<_> = set.map(|(tag, digest)| format!("{}@{digest}", tag.reference)).collect();
+        let in_full = |(tag, digest): &(PublishedTag, Digest)| format!("{}@{digest}", tag.reference);
+        let by_this = self.tags.values().filter(|(tag, _)| tag.state != TagState::AlreadyThere);
+        let mut tags: Vec<_> = by_this.map(in_full).collect();
+        // Only a run of this very release sets immutable tags of it.
+        let begun = self.tags.values().any(|(tag, _)| tag.kind == TagKind::Immutable && tag.state == TagState::AlreadyThere);
+        if tags.is_empty() && begun && self.tags.len() < self.wanted {
+            tags = self.tags.values().map(in_full).collect();
+        }
         match tags.is_empty() && !self.unsure {
             true if failures.is_empty() => PublishError::Refused { refusals },
             true => PublishError::Untagged { failures },
@@ -257,6 +266,9 @@ async fn one(target: &Target<'_>, tag: &Tag, before: Option<Digest>, ledger: &Le
     }
     match target.registry.put_tag(&tag.name, &manifest.bytes, manifest.media_type, now).await {
         Ok(()) => Outcome::Done(now.map_or(TagState::Set, |from| TagState::Moved { from })),
+        Err(RegistryError::Immutable { reference, found, .. }) if tag.kind == TagKind::Moving => {
+            Outcome::Refused(Refusal::Frozen { tag: reference, found })
+        }
         Err(RegistryError::Immutable { reference, found, wanted }) => {
             let remembered = ledger.view().tags.get(&reference).cloned();
             Outcome::Refused(Refusal::Taken { tag: reference, found, wanted: Wanted::Manifest(wanted), remembered })

@@ -70,6 +70,14 @@ impl Fork {
         self.folder.join("artifacts")
     }
 
+    /// A file of the newest artifact of this name.
+    pub(super) fn last_artifact(&self, name: &str, file: &str) -> String {
+        let list = fs::read_to_string(self.artifacts().join("list")).expect("a list");
+        let line = list.lines().rev().find(|line| line.split(' ').next() == Some(name)).expect("an artifact");
+        let id = line.split(' ').nth(1).expect("its id");
+        run("tar", &["-xOf", &self.artifacts().join(format!("{id}.tar")).display().to_string(), &format!("./{file}")])
+    }
+
     /// Every file that git knows or would take, as it is now.
     fn copy(&self) {
         let listed = Command::new("git").arg("-C").arg(root()).args(["ls-files", "-z", "-co", "--exclude-standard"]).output();

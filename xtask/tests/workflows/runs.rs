@@ -51,6 +51,13 @@ fn a_tag_is_released_to_both_registries_announced_and_promoted() {
     assert!(notes.contains(&format!("| `aws` | `{digest}` | ")) && notes.contains("Published for the first time."), "{notes}");
     assert!(!ran.log.contains(TOKEN), "{}", ran.log);
 
+    // The same run once more, as after a failure at its end: all of it is published, by whom this attempt knows from the other.
+    fs::remove_file(fork.artifacts().join("attested")).expect("removed");
+    let fork = fork.with("--env", "GITHUB_RUN_ATTEMPT=2");
+    let again = fork.act("push", &pushed, "release.yml", Some("publish")).succeeds();
+    assert_eq!(fs::read_to_string(fork.artifacts().join("attested")).expect("attested"), attested, "{}", again.log);
+    assert_eq!(fork.last_artifact("published", "notes.md"), notes, "{}", again.log);
+
     // By hand, to see what there would be to do: nothing, and nothing is attested or announced.
     let inputs = json!({ "variants": "aws", "build-date": "", "no-cache": "false", "dry-run": "true" });
     let shown = fork.dispatch("release.yml", "announce", &inputs).succeeds();

@@ -62,8 +62,13 @@ fn why_not(head: &[u8], machine: u16) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// As small as one gets.
+    pub(in super::super) fn executable() -> Vec<u8> {
+        elf(2, 62, 0x1000, 1)
+    }
 
     /// A header with one program header.
     fn elf(kind: u16, machine: u16, entry: u64, program_header: u32) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 mod crates;
 mod elf;
+pub mod origin;
 mod sources;
 mod toolchain;
 
@@ -15,8 +16,8 @@ use super::HostError;
 use super::program::{Call, Stream};
 use crate::event::{Event, Events};
 use crate::failure::Exit;
-use crate::oci::{Digest, Platform};
 
+pub use origin::given;
 pub use sources::sources_digest;
 pub use toolchain::Toolchain;
 
@@ -78,16 +79,6 @@ pub async fn build(
     })?;
     elf::check(&executable, toolchain.platform)?;
     Ok(executable)
-}
-
-/// Takes a file as the entrypoint for `platform` (`--entrypoint FILE`): gives its digest.
-///
-/// # Errors
-/// It cannot be read, or is no static executable for the platform.
-pub fn given(file: &Path, platform: Platform) -> Result<Digest, HostError> {
-    elf::check(file, platform)?;
-    let bytes = std::fs::read(file).map_err(HostError::io("read", file))?;
-    Ok(Digest::of(bytes))
 }
 
 /// Variables by which the caller's settings, or those of the cargo that runs us, would change what is compiled.

@@ -255,7 +255,7 @@ fn parentage(
 /// The layers of a finished variant that children stand on. On top of them lies a layer for each component and one for the
 /// entrypoint (`images/component`, `images/finish`). Which components it has its labels say: it has one for every pin, and
 /// `pins` are those that the images themselves install.
-fn unfinished<'a>(image: &'a Image, pins: &BTreeSet<Name>) -> &'a [Digest] {
+pub(in crate::publish) fn unfinished<'a>(image: &'a Image, pins: &BTreeSet<Name>) -> &'a [Digest] {
     let of_labels = image.labels.keys().filter_map(|label| label.strip_prefix(plan::PIN));
     let components = of_labels.filter(|pin| !pins.iter().any(|own| own.as_str() == *pin)).count();
     let kept = image.diff_ids.len().saturating_sub(components + 1);

@@ -16,6 +16,7 @@ use super::plan::{Delivery, Tag, TagKind};
 use crate::family::Name;
 use crate::oci::{Digest, Platform, Repository};
 
+pub(super) use compare::unfinished;
 pub use compare::{compare, newest_immutable};
 pub use look::look;
 
