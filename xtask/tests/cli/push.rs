@@ -160,3 +160,41 @@ fn a_destination_that_is_none_is_a_usage_error_before_anything_is_asked() {
         family.run(&["push", "--variant", "azure", "--destination", flag]).ends(2).says(&[why]);
     }
 }
+
+/// A run of an old release that is repeated, or an old commit that is checked out.
+#[test]
+fn an_older_commit_takes_no_tag_back_unless_it_is_said() {
+    let family = built();
+    family.run(&["push", "--variant", "azure"]).ends(0);
+    let first = family.registry.skopeo("azure", None);
+    let commit = family.git(&["rev-parse", "HEAD"]);
+    family.azure_also("RUN echo later > /later");
+    family.commit();
+    family.build(&["--variant", "azure"]).ends(0);
+    family.run(&["push", "--variant", "azure"]).ends(0);
+    let second = family.registry.skopeo("azure", None);
+    assert_ne!(first, second);
+
+    family.git(&["checkout", "-q", &commit]);
+    let refused = family.run(&["push", "--variant", "azure"]).ends(8);
+    refused.says(&[":azure` is at a later commit", "cargo xtask promote", "--force"]);
+    assert_eq!(family.registry.skopeo("azure", None), second);
+    family.run(&["push", "--variant", "azure", "--force"]).ends(0);
+    assert_eq!(family.registry.skopeo("azure", None), first);
+}
+
+#[test]
+fn a_child_does_not_go_without_the_parent_that_it_stands_on() {
+    let family = TinyFamily::new();
+    family.build(&["--variant", "aws,aws-web"]).ends(0);
+    family.run(&["push", "--variant", "aws,aws-web"]).ends(0);
+    let before = family.registry.skopeo("aws-web", None);
+    family.replace("images/aws/Dockerfile", "> /aws", "> /aws && echo later > /later");
+    family.commit();
+    family.build(&["--variant", "aws,aws-web"]).ends(0);
+    let refused = family.run(&["push", "--variant", "aws-web"]).ends(8);
+    refused.says(&["`aws-web` is built on another `aws` than", "--variant aws,aws-web", "--parent published"]);
+    assert_eq!(family.registry.skopeo("aws-web", None), before);
+    family.run(&["push", "--variant", "aws,aws-web"]).ends(0);
+    family.run(&["push", "--variant", "aws-web"]).ends(0);
+}

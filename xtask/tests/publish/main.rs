@@ -1,5 +1,6 @@
 //! Publishing, against real registries and a real engine. Needs `docker`, `docker-registry`, `htpasswd` and `skopeo`.
 
+mod again;
 mod attach;
 mod credentials;
 mod export;
