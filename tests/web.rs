@@ -75,6 +75,25 @@ fn a_token_that_was_given_is_in_no_log() {
 }
 
 #[test]
+fn a_token_that_is_renewed_in_its_file_counts_when_the_server_is_started_again() {
+    let setup = with("/opt/vscode-server/bin/code-server", TOKENS).set("VSCODE_WEB_TOKEN_FILE", "/run/token");
+    let container = setup.before("echo canary-of-before > /run/token; chmod 600 /run/token").start().healthy();
+    assert_eq!(status(&container, "?tkn=canary-of-before"), "200");
+    let renew = |token: &str| container.sh(&format!("echo {token} > /run/token; {ENTRYPOINT} restart web"));
+    renew(GIVEN);
+    assert_eq!(
+        (status(&container, "?tkn=canary-of-before"), status(&container, &format!("?tkn={GIVEN}"))),
+        ("403".into(), "200".into())
+    );
+    assert_eq!(text(&web_url(&container, "1000")), format!("http://localhost:8080/?tkn={GIVEN}\n"));
+    // Whoever gets it wrong is told, and not locked out.
+    renew("canary");
+    container.logged("error: web: VSCODE_WEB_TOKEN is shorter than 8 characters: the server keeps the token of before");
+    assert_eq!(status(&container, &format!("?tkn={GIVEN}")), "200");
+    assert!(!container.log().contains("canary"), "{}", container.log());
+}
+
+#[test]
 fn code_server_s_own_variables_change_neither_where_it_listens_nor_what_it_asks_for() {
     let setup = Setup::web(&server("")).set("VSCODE_WEB_TOKEN", GIVEN);
     let theirs = [("PASSWORD", "another"), ("HASHED_PASSWORD", "x"), ("PORT", "3000"), ("CODE_SERVER_HOST", "::")];

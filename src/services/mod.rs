@@ -12,8 +12,10 @@ mod tunnel;
 mod unprivileged;
 mod vscode_web;
 mod web_server;
+mod web_token;
 
 pub(crate) use sshd::keep_host_keys;
+pub(crate) use web_token::renew as renew_web_token;
 
 use crate::access::Access;
 use crate::account::Account;

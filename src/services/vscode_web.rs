@@ -2,13 +2,14 @@
 //! command line program downloads.
 
 use super::web_server::{Kind, Launch};
-use super::{Surroundings, extensions, main_policy, tunnel, unprivileged};
+use super::{Surroundings, extensions, main_policy, tunnel, unprivileged, web_token};
 use crate::access::Reach;
 use crate::failure::{Failure, UNAVAILABLE};
 use crate::process::Program;
 use crate::settings::{Secret, WebAuth};
-use crate::supervisor::{Seen, Service, Shown};
-use crate::{files, places, web_url};
+use crate::supervisor::{Seen, Service, Shown, Step};
+use crate::worker::Worker;
+use crate::{files, places};
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,31 +43,29 @@ pub(super) fn prepare(on: &Surroundings<'_>, reach: Reach) -> Result<Service, Fa
         }
         Ok(())
     })?;
-    let secret_file = on.runtime.join(kind.secret_file());
-    if let Some(content) = kind.secret(token.as_ref().map(Secret::expose)) {
-        files::write(&secret_file, content.as_bytes(), 0o600, Some((account.uid, account.gid)))
-            .map_err(|error| Failure::system(format!("to write `{}`", secret_file.display()), error))?;
-    }
-    let cli_data = crate::tunnel::data(&account.home);
     if kind == Kind::ServeWeb {
         tunnel::data_folder(on)?;
-        let copy = cli_data.join("serve-web-token");
-        if let Some(token) = &token {
-            // Versions that do not know the option with the file keep theirs here.
-            account.act(|| {
-                let written = files::write(&copy, token.expose().as_bytes(), 0o600, None);
-                written.map_err(|error| Failure::system(format!("to write `{}`", copy.display()), error))
-            })?;
-        }
     }
-    announce(on, kind, reach, token.as_ref())?;
+    web_token::write_down(kind, web.port, token.as_ref(), account, &on.runtime)?;
+    announce(on, kind, reach, token.as_ref());
+    // A file is read again at each start of the server: who renews a token starts that again.
+    let renew = on.sources.in_file(web_token::TOKEN).then(|| Worker::WebToken.program(on.sources, &[web_token::TOKEN]));
+    let steps: Vec<_> = renew.into_iter().map(|program| Step { program, makes: None }).collect();
     let mut environment = account.environment(&on.settings.session);
     environment.retain(|(name, _)| kind.secret_variables().iter().all(|other| name != other));
-    let launch = Launch { host: host(reach), port: web.port, open: token.is_none(), data, cli_data, extensions, secret_file };
+    let launch = Launch {
+        host: host(reach),
+        port: web.port,
+        open: token.is_none(),
+        data,
+        cli_data: crate::tunnel::data(&account.home),
+        extensions,
+        secret_file: web_token::file(kind, &on.runtime),
+    };
     Ok(Service {
         name: "web",
-        policy: main_policy(0, Duration::from_secs(10)),
-        steps: Vec::new(),
+        policy: main_policy(steps.len(), Duration::from_secs(10)),
+        steps,
         program: Program {
             path: kind.path().into(),
             arguments: launch.arguments(kind),
@@ -96,12 +95,10 @@ fn host(reach: Reach) -> &'static str {
 
 /// Says where it is and who gets in. A token that was given is known and not repeated; `entrypoint web-url` tells
 /// either to whoever may know it.
-fn announce(on: &Surroundings<'_>, kind: Kind, reach: Reach, token: Option<&Secret>) -> Result<(), Failure> {
-    let port = on.settings.web.port;
-    let (address, password) = kind.address(port, token.map(Secret::expose));
-    web_url::keep(&on.runtime, &on.account, &address, password.as_deref())?;
+fn announce(on: &Surroundings<'_>, kind: Kind, reach: Reach, token: Option<&Secret>) {
     let given = matches!(on.settings.web.auth, WebAuth::Token(_));
-    let (address, password) = if given { kind.address(port, Some("<VSCODE_WEB_TOKEN>")) } else { (address, password) };
+    let shown = if given { Some("<VSCODE_WEB_TOKEN>") } else { token.map(Secret::expose) };
+    let (address, password) = kind.address(on.settings.web.port, shown);
     let password = password.map_or(String::new(), |password| format!(", password {password}"));
     on.log.service("info", "web", &format!("open {address} (or the published port){password}"));
     if kind == Kind::ServeWeb {
@@ -112,7 +109,6 @@ fn announce(on: &Surroundings<'_>, kind: Kind, reach: Reach, token: Option<&Secr
                            proxy that authenticates before it";
         on.log.service("warning", "web", warning);
     }
-    Ok(())
 }
 
 /// 128 bits of the kernel's randomness, in hexadecimal.

@@ -3,6 +3,7 @@
 use super::keys;
 use super::model::{Coder, Ssh, Tunnel, Web, WebAuth};
 use super::reader::{Reader, shown};
+use super::secret::Secret;
 use crate::access::Reach;
 
 /// The longest name that the tunnel service accepts.
@@ -37,10 +38,7 @@ impl Reader<'_> {
                 false
             }
         };
-        let token = self.token("VSCODE_WEB_TOKEN");
-        if let Some(Err(problem)) = token.as_ref().map(|token| web_token(token.expose())) {
-            self.problem("VSCODE_WEB_TOKEN", problem);
-        }
+        let token = self.web_token();
         let auth = match (open, token) {
             (true, Some(_)) if reach == Reach::Everybody => {
                 self.problem("VSCODE_WEB_AUTH", "is `none`, but VSCODE_WEB_TOKEN is set: leave one of them out");
@@ -51,6 +49,14 @@ impl Reader<'_> {
             (false, None) => WebAuth::Generated,
         };
         Web { port, auth }
+    }
+
+    pub(super) fn web_token(&mut self) -> Option<Secret> {
+        let token = self.token("VSCODE_WEB_TOKEN");
+        if let Some(Err(problem)) = token.as_ref().map(|token| web_token(token.expose())) {
+            self.problem("VSCODE_WEB_TOKEN", problem);
+        }
+        token
     }
 
     pub(super) fn tunnel(&mut self, selected: bool) -> Tunnel {

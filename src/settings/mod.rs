@@ -66,6 +66,19 @@ impl Settings {
         gather(sources, false).0
     }
 
+    /// The token of the web server as it is now.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn web_token(sources: &Sources) -> Result<Secret, String> {
+        let mut reader = Reader::new(sources);
+        match reader.web_token() {
+            Some(token) if reader.problems.is_empty() => Ok(token),
+            None if reader.problems.is_empty() => Err("VSCODE_WEB_TOKEN is unset".to_owned()),
+            Some(_) | None => Err(reader.problems.join("; ")),
+        }
+    }
+
     /// Logs what should be known: notes, and which services stay away.
     pub(crate) fn say(&self, log: &Log) {
         self.notes.iter().for_each(|note| log.warning(note));

@@ -102,7 +102,12 @@ impl Sources {
 
     /// Whether the secret is set, by value (a worker may not have been given it) or by file.
     pub(super) fn has_secret(&self, name: &str) -> bool {
-        self.secrets.is_set(name) || self.text(&format!("{name}_FILE")).is_some()
+        self.secrets.is_set(name) || self.in_file(name)
+    }
+
+    /// Whether the secret is in a file.
+    pub(crate) fn in_file(&self, name: &str) -> bool {
+        self.text(&format!("{name}_FILE")).is_some()
     }
 
     /// The secret `name`, or what the file named by `name`_FILE holds. The error names the variable.

@@ -30,6 +30,8 @@ pub(crate) enum Worker {
     Tunnel,
     /// Keeps the host keys of sshd on the volume.
     HostKeys,
+    /// Has the web server begin with the token that its file holds by then.
+    WebToken,
 }
 
 impl Worker {
@@ -41,12 +43,14 @@ impl Worker {
             Self::Runner => "runner",
             Self::Tunnel => "tunnel",
             Self::HostKeys => "host-keys",
+            Self::WebToken => "web-token",
         }
     }
 
     /// The worker called `name`.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        const ALL: [Worker; 5] = [Worker::Repository, Worker::CoderAgent, Worker::Runner, Worker::Tunnel, Worker::HostKeys];
+        const ALL: [Worker; 6] =
+            [Worker::Repository, Worker::CoderAgent, Worker::Runner, Worker::Tunnel, Worker::HostKeys, Worker::WebToken];
         ALL.into_iter().find(|worker| worker.name() == name)
     }
 
@@ -85,6 +89,7 @@ impl Worker {
     fn work(self, runtime: &mut Runtime, sources: &Sources, settings: &Settings) -> Result<u8, Failure> {
         match self {
             Self::HostKeys => services::keep_host_keys(settings, &runtime.report),
+            Self::WebToken => services::renew_web_token(settings, sources, &runtime.report),
             Self::CoderAgent => coder_agent::run(runtime, settings, sources),
             Self::Tunnel => tunnel::run(runtime, settings),
             Self::Runner => runner::run(runtime, settings, sources),
