@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::ledger::Ledger;
 use super::plan::{Delivery, TagKind};
 use super::refusal::Refusal;
-use super::survey::look_at;
+use super::release::{TagPreview, tag_previews};
+use super::survey::{Survey, look_at};
 use super::tagging::{self, Journal, PublishedTag, Subject, Target};
 use super::{Failed, PublishError, Registries};
 use crate::event::{Event, Events};
@@ -159,23 +160,104 @@ pub async fn complete(
         (_, false) => return Err(PublishError::Untagged { failures }),
         _ => {}
     }
+    let survey = survey(&ready, registries, ledger).await?;
+    published.extend(tag(&ready, &survey, registries, ledger, events).await?);
+    Ok(published)
+}
+
+/// Where the tags point now, unless an immutable one points to something else.
+async fn survey(ready: &[Ready<'_>], registries: &Registries, ledger: &Ledger) -> Result<Survey, PublishError> {
     let deliveries: Vec<&Delivery> = ready.iter().flat_map(|ready| &ready.release.destinations).collect();
     let survey = look_at(&deliveries, registries).await?;
-    let targets = targets(&ready, registries)?;
-    tagging::refuse_taken(&targets, &survey, ledger)?;
+    tagging::refuse_taken(&targets(ready, registries)?, &survey, ledger)?;
+    Ok(survey)
+}
+
+/// Writes the indexes and sets their tags.
+async fn tag(
+    ready: &[Ready<'_>],
+    survey: &Survey,
+    registries: &Registries,
+    ledger: &mut Ledger,
+    events: &Events,
+) -> Result<Vec<PublishedIndex>, PublishError> {
+    let targets = targets(ready, registries)?;
     put(&targets).await?;
     let mut journal = Journal::open(ledger, &targets, events)?;
     for kind in [TagKind::Immutable, TagKind::Moving] {
-        tagging::set(&targets, kind, &survey, &mut journal).await?;
+        tagging::set(&targets, kind, survey, &mut journal).await?;
     }
     tagging::check(&targets, &journal).await?;
     let mut tags = journal.into_tags();
-    published.extend(ready.iter().map(|Ready { release, manifest }| {
+    let published = ready.iter().map(|Ready { release, manifest }| {
         let wanted = release.destinations.iter().flat_map(|to| to.tags.iter().map(move |tag| to.repository.tag(&tag.name)));
         let tags = wanted.filter_map(|reference| tags.remove(&reference.to_string())).collect();
         PublishedIndex { variant: release.variant.clone(), digest: Some(manifest.digest), missing: Vec::new(), tags }
-    }));
-    Ok(published)
+    });
+    Ok(published.collect())
+}
+
+/// An index in a dry run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct IndexPreview {
+    /// The variant.
+    pub variant: Name,
+    /// What it has images for.
+    pub platforms: Vec<Platform>,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its tags, in every destination.
+    pub tags: Vec<TagPreview>,
+}
+
+/// The tags of an index that is published already, and where they point now. What a dry run shows, and what is carried out once its
+/// images are in every destination.
+#[derive(Debug)]
+pub struct GivenIndex {
+    release: IndexRelease,
+    manifest: Manifest,
+    survey: Survey,
+}
+
+impl GivenIndex {
+    /// Looks at the destinations.
+    ///
+    /// # Errors
+    /// An immutable tag points elsewhere, or a destination cannot be asked.
+    pub async fn decide(
+        release: IndexRelease,
+        manifest: Manifest,
+        registries: &Registries,
+        ledger: &Ledger,
+    ) -> Result<Self, PublishError> {
+        let ready = Ready { release: &release, manifest };
+        let survey = survey(std::slice::from_ref(&ready), registries, ledger).await?;
+        let manifest = ready.manifest;
+        Ok(Self { release, manifest, survey })
+    }
+
+    /// As it is shown.
+    pub fn preview(&self) -> IndexPreview {
+        let IndexRelease { variant, platforms, destinations } = &self.release;
+        let digest = self.manifest.digest;
+        let tags = tag_previews(destinations, &self.survey, Some(digest)).collect();
+        IndexPreview { variant: variant.clone(), platforms: platforms.clone(), digest, tags }
+    }
+
+    /// Writes the index everywhere and sets its tags.
+    ///
+    /// # Errors
+    /// As a release's: whether nothing or some of the tags were set.
+    pub async fn carry_out(
+        &self,
+        registries: &Registries,
+        ledger: &mut Ledger,
+        events: &Events,
+    ) -> Result<Vec<PublishedIndex>, PublishError> {
+        let ready = [Ready { release: &self.release, manifest: self.manifest.clone() }];
+        tag(&ready, &self.survey, registries, ledger, events).await
+    }
 }
 
 enum Trouble {

@@ -31,11 +31,11 @@ pub use attach::{
 pub use decide::Choice;
 pub use execute::{Means, Registries, Verdict, connect, connect_to, execute};
 pub use image::{Descriptor, Image};
-pub use index::{IndexRelease, PublishedIndex, complete, member_tag};
+pub use index::{GivenIndex, IndexPreview, IndexRelease, PublishedIndex, complete, member_tag};
 pub use ledger::{AttachmentLine, ImageLine, Ledger, LedgerError, Remembered, State, TagLine, View};
 pub use lineage::{Parent, later, torn};
 pub use plan::{Built, Circumstances, Delivery, Origin, ReleasePlan, Tag, TagKind, Tree, VariantRelease};
-pub use promote::{Identified, Located};
+pub use promote::{Held, Identified, Located};
 pub use published::{Before, Published, PublishedImage, Sent};
 pub use refusal::{Refusal, Wanted};
 pub use release::{Circumstances as Deciding, Item, Preview, Release, TagPreview, Transfer, VariantPreview};

@@ -8,39 +8,47 @@ use futures_util::future::join_all;
 use super::attach::{Describe, Looking, Scope};
 use super::image::{Head, Image};
 use super::ledger::View;
-use super::plan::{ReleasePlan, TagKind, forbidden};
+use super::plan::{ReleasePlan, TagKind, VariantRelease, forbidden};
 use super::refusal::Wanted;
 use super::survey::{Found, Survey, configuration, look_at};
 use super::{Choice, Failed, Item, PublishError, Refusal, Registries, Release};
 use crate::family::Name;
-use crate::oci::{Digest, Platform, Repository};
+use crate::oci::{Digest, Platform, Repository, media_type};
 use crate::plan;
 use crate::registry::{Registry, RegistryError};
+use crate::store::Manifest;
 
-/// An image that is published, and where.
+/// What is published under a tag or digest: an image, or an index of images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
-    /// It.
-    pub image: Image,
-    /// The repositories that have its manifest.
-    pub holders: BTreeSet<Repository>,
+    /// The image; of an index its images, in its order.
+    pub images: Vec<Held>,
+    /// The index; none: it is one image.
+    pub index: Option<Manifest>,
     /// As it was asked for.
     pub reference: String,
 }
 
-/// What an image of the family says about itself.
+/// An image that is published, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// It.
+    pub image: Image,
+    /// The repositories that have its manifest.
+    pub holders: BTreeSet<Repository>,
+}
+
+/// What an image of the family says about itself, or all images of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identified {
     /// Its variant.
     pub variant: Name,
-    /// What it runs on.
-    pub platform: Platform,
-    /// What it was built from.
-    pub input: Digest,
+    /// What each runs on, and what it was built from.
+    pub images: Vec<(Platform, Digest)>,
 }
 
 impl Located {
-    /// Finds the image under a tag or digest in `among` (names of destinations and their repositories).
+    /// Finds what stands under a tag or digest in `among` (names of destinations and their repositories).
     ///
     /// # Errors
     /// It is nowhere, is not the same everywhere, is no image of ours, or a destination cannot be asked.
@@ -58,40 +66,48 @@ impl Located {
             let refusals = vec![Refusal::Ambiguous { reference: reference.to_owned(), found }];
             return Err(PublishError::Refused { refusals });
         };
-        // A destination whose tag is missing may have the image all the same.
-        let by_digest = ask(&digest.to_string(), among, registries).await?;
-        let holders: Vec<_> = by_digest.into_iter().filter(|(.., is)| is.is_some()).collect();
-        let mut last = PublishError::Unknown { reference: reference.to_owned() };
-        for (destination, registry, _) in &holders {
-            match read(registry, digest).await {
-                Ok(Ok(image)) => {
-                    let holders = holders.iter().map(|(_, registry, _)| registry.repository().clone()).collect();
-                    return Ok(Self { image, holders, reference: reference.to_owned() });
-                }
-                Ok(Err(why)) => {
-                    let image = registry.repository().digest(digest).to_string();
-                    last = PublishError::Refused { refusals: vec![Refusal::Foreign { image, why }] };
-                }
-                Err(error) => {
-                    last = PublishError::Untagged { failures: vec![Failed { destination: destination.clone(), error }] };
+        let reference = reference.to_owned();
+        let (manifest, members) = match held(digest, &reference, among, registries).await? {
+            Read::Image(held) => return Ok(Self { images: vec![held], index: None, reference }),
+            Read::Index { manifest, members } => (manifest, members),
+        };
+        let mut images = Vec::new();
+        for member in members {
+            match held(member, &member.to_string(), among, registries).await? {
+                Read::Image(held) => images.push(held),
+                Read::Index { .. } => {
+                    let why = "it is an index of indexes".to_owned();
+                    return Err(PublishError::Refused { refusals: vec![Refusal::Foreign { image: reference, why }] });
                 }
             }
         }
-        Err(last)
+        Ok(Self { images, index: Some(manifest), reference })
     }
 
-    /// What the image says about itself, if it is one of `family`.
+    /// What the image says about itself, if it is one of `family`, or all images of the index.
     ///
     /// # Errors
-    /// It is none.
+    /// It is none, or they are not the platforms of one variant.
     pub fn identify(&self, family: &Name) -> Result<Identified, PublishError> {
-        let image = || self.reference.clone();
-        identified(&self.image, family)
-            .map_err(|why| PublishError::Refused { refusals: vec![Refusal::Foreign { image: image(), why }] })
+        let foreign = |why| PublishError::Refused { refusals: vec![Refusal::Foreign { image: self.reference.clone(), why }] };
+        let mut found: Option<Identified> = None;
+        for held in &self.images {
+            let (variant, platform, input) = identified(&held.image, family).map_err(foreign)?;
+            let known = found.get_or_insert_with(|| Identified { variant: variant.clone(), images: Vec::new() });
+            if known.variant != variant {
+                return Err(foreign(format!("it is an index of the variants `{}` and `{variant}`", known.variant)));
+            }
+            if known.images.iter().any(|(other, _)| *other == platform) {
+                return Err(foreign(format!("it is an index of two images for {platform}")));
+            }
+            known.images.push((platform, input));
+        }
+        found.ok_or_else(|| foreign("it is an index of nothing".to_owned()))
     }
 }
 
-fn identified(image: &Image, family: &Name) -> Result<Identified, String> {
+/// Its variant, what it runs on, and what it was built from.
+fn identified(image: &Image, family: &Name) -> Result<(Name, Platform, Digest), String> {
     let label = |name: &str| {
         let value = image.labels.get(name).map(String::as_str).filter(|value| !value.is_empty());
         value.ok_or_else(|| format!("it has no label `{name}`"))
@@ -101,11 +117,9 @@ fn identified(image: &Image, family: &Name) -> Result<Identified, String> {
     if of != family.as_str() {
         return Err(format!("it is an image of the family `{of}`"));
     }
-    Ok(Identified {
-        variant: label(plan::VARIANT)?.parse().map_err(|_| unreadable(plan::VARIANT))?,
-        platform: label(plan::PLATFORM)?.parse().map_err(|_| unreadable(plan::PLATFORM))?,
-        input: label(plan::INPUT)?.parse().map_err(|_| unreadable(plan::INPUT))?,
-    })
+    let variant = label(plan::VARIANT)?.parse().map_err(|_| unreadable(plan::VARIANT))?;
+    let platform = label(plan::PLATFORM)?.parse().map_err(|_| unreadable(plan::PLATFORM))?;
+    Ok((variant, platform, label(plan::INPUT)?.parse().map_err(|_| unreadable(plan::INPUT))?))
 }
 
 type Asked<'a> = (String, &'a Registry, Option<Digest>);
@@ -128,23 +142,64 @@ async fn ask<'a>(
     if failures.is_empty() { Ok(found) } else { Err(PublishError::Untagged { failures }) }
 }
 
-/// The image, or why it is none.
-async fn read(registry: &Registry, digest: Digest) -> Result<Result<Image, String>, RegistryError> {
+/// What a digest is.
+enum Read {
+    Image(Held),
+    Index { manifest: Manifest, members: Vec<Digest> },
+}
+
+/// The image or index of this digest, from whichever destination has it whole.
+async fn held(
+    digest: Digest,
+    reference: &str,
+    among: &[(String, Repository)],
+    registries: &Registries,
+) -> Result<Read, PublishError> {
+    // A destination whose tag is missing may have the image all the same.
+    let by_digest = ask(&digest.to_string(), among, registries).await?;
+    let holders: Vec<_> = by_digest.into_iter().filter(|(.., is)| is.is_some()).collect();
+    let mut last = PublishError::Unknown { reference: reference.to_owned() };
+    for (destination, registry, _) in &holders {
+        match read(registry, digest).await {
+            Ok(Ok(Read::Image(held))) => {
+                let holders = holders.iter().map(|(_, registry, _)| registry.repository().clone()).collect();
+                return Ok(Read::Image(Held { holders, ..held }));
+            }
+            Ok(Ok(index)) => return Ok(index),
+            Ok(Err(why)) => {
+                let image = registry.repository().digest(digest).to_string();
+                last = PublishError::Refused { refusals: vec![Refusal::Foreign { image, why }] };
+            }
+            Err(error) => last = PublishError::Untagged { failures: vec![Failed { destination: destination.clone(), error }] },
+        }
+    }
+    Err(last)
+}
+
+/// The image or index, or why it is neither.
+async fn read(registry: &Registry, digest: Digest) -> Result<Result<Read, String>, RegistryError> {
     let Some(manifest) = registry.manifest(&digest.to_string()).await? else { return Ok(Err("it went away".to_owned())) };
     let head = Head::read(&manifest.bytes);
-    let Some(config) = head.as_ref().and_then(Head::config) else { return Ok(Err("it is an index, or no manifest".to_owned())) };
+    let members = head.iter().flat_map(Head::members).map(|member| member.digest).collect::<Vec<_>>();
+    let Some(config) = head.as_ref().and_then(Head::config) else {
+        if members.is_empty() || manifest.media_type != media_type::INDEX {
+            return Ok(Err("it is neither an image nor an index".to_owned()));
+        }
+        let manifest = Manifest { bytes: manifest.bytes, digest, media_type: media_type::INDEX };
+        return Ok(Ok(Read::Index { manifest, members }));
+    };
     Ok(match configuration(registry, config).await? {
-        Some(bytes) => Image::published(manifest.bytes, bytes),
+        Some(bytes) => Image::published(manifest.bytes, bytes).map(|image| Read::Image(Held { image, holders: BTreeSet::new() })),
         None => Err(format!("its configuration {} is missing or damaged", config.digest)),
     })
 }
 
 impl Release {
-    /// The release of an image that is given, instead of decided on: `plan` names the tags that are to point to it. `describe` tells
-    /// which SBOMs are not copied.
+    /// The release of images that are given, instead of decided on: `plan` has a variant for each of them, with the tags that are
+    /// to point to it. `describe` tells which SBOMs are not copied.
     ///
     /// # Errors
-    /// An immutable tag points elsewhere, a policy forbids the image in a destination, or one cannot be asked.
+    /// An immutable tag points elsewhere, a policy forbids an image in a destination, or one cannot be asked.
     pub async fn given(
         plan: ReleasePlan,
         located: Located,
@@ -152,23 +207,25 @@ impl Release {
         ledger: &View,
         describe: Option<&dyn Describe>,
     ) -> Result<Self, PublishError> {
-        let Located { image, holders, reference } = located;
-        let digest = image.manifest.digest;
+        let Located { images, reference, .. } = located;
         let deliveries: Vec<_> = plan.variants().iter().flat_map(|release| &release.destinations).collect();
         let mut survey = look_at(&deliveries, registries).await?;
-        let refusals = refusals(&plan, &survey, &image, ledger);
+        let given = plan.variants().iter().zip(&images);
+        let refusals: Vec<_> = given.flat_map(|(release, held)| refusals(release, &survey, &held.image, ledger)).collect();
         if !refusals.is_empty() {
             return Err(PublishError::Refused { refusals });
         }
-        let everywhere = holders.clone();
-        let whole = complete(&image, holders, registries).await;
-        let input = plan.variants().first().map(|release| release.input);
-        survey
-            .found
-            .insert(digest, Found { manifest: image.manifest.bytes.clone(), image: Some(image.clone()), input, holders: whole });
-        let choice = Choice::Given { reference, digest };
-        let item = |release| Item { release, choice: choice.clone(), image: Some(image.clone()), attachments: None };
-        let items = plan.into_variants().into_iter().map(item).collect();
+        let everywhere = images.iter().flat_map(|held| &held.holders).cloned().collect();
+        let mut items = Vec::new();
+        for (release, Held { image, holders }) in plan.into_variants().into_iter().zip(images) {
+            let digest = image.manifest.digest;
+            let holders = complete(&image, holders, registries).await;
+            let manifest = image.manifest.bytes.clone();
+            let found = Found { manifest, image: Some(image.clone()), input: Some(release.input), holders };
+            survey.found.insert(digest, found);
+            let choice = Choice::Given { reference: reference.clone(), digest };
+            items.push(Item { release, choice, image: Some(image), attachments: None });
+        }
         let mut release = Self::of(items, survey);
         release.look_for_blobs(registries).await?;
         let looking = Looking { scope: Scope::Copies, describe, own: &ledger.attached() };
@@ -177,17 +234,15 @@ impl Release {
     }
 }
 
-fn refusals(plan: &ReleasePlan, survey: &Survey, image: &Image, ledger: &View) -> Vec<Refusal> {
+fn refusals(release: &VariantRelease, survey: &Survey, image: &Image, ledger: &View) -> Vec<Refusal> {
     let mut refusals = Vec::new();
-    for release in plan.variants() {
-        for to in &release.destinations {
-            refusals.extend(forbidden(&release.variant, &image.labels, to));
-            for tag in to.tags.iter().filter(|tag| tag.kind == TagKind::Immutable) {
-                if let Some(found) = survey.tag(to, &tag.name).filter(|found| *found != image.manifest.digest) {
-                    let tag = to.repository.tag(&tag.name).to_string();
-                    let remembered = ledger.tags.get(&tag).cloned();
-                    refusals.push(Refusal::Taken { tag, found, wanted: Wanted::Manifest(image.manifest.digest), remembered });
-                }
+    for to in &release.destinations {
+        refusals.extend(forbidden(&release.variant, &image.labels, to));
+        for tag in to.tags.iter().filter(|tag| tag.kind == TagKind::Immutable) {
+            if let Some(found) = survey.tag(to, &tag.name).filter(|found| *found != image.manifest.digest) {
+                let tag = to.repository.tag(&tag.name).to_string();
+                let remembered = ledger.tags.get(&tag).cloned();
+                refusals.push(Refusal::Taken { tag, found, wanted: Wanted::Manifest(image.manifest.digest), remembered });
             }
         }
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::attach::{AttachmentPlan, AttachmentPreview, Describe, Looking, Scope, Untrue, plan as plan_attachments};
 use super::decide::{Choice, Rules, Undecided, decide};
 use super::image::{Image, annotations};
+use super::index::IndexPreview;
 use super::ledger::View;
 use super::plan::{Delivery, ReleasePlan, TagKind, VariantRelease};
 use super::survey::{Survey, survey};
@@ -210,6 +211,7 @@ impl Release {
         Preview {
             schema: 1,
             variants,
+            indexes: Vec::new(),
             transfers: transfers.into_values().collect(),
             attachments: attachments.collect(),
             untrue: self.untrue.clone(),
@@ -219,17 +221,7 @@ impl Release {
     fn variant(&self, item: &Item) -> VariantPreview {
         let release = &item.release;
         let to = item.image.as_ref().map(|image| image.manifest.digest);
-        let tags = release.destinations.iter().flat_map(|delivery| {
-            delivery.tags.iter().map(move |tag| {
-                let from = self.survey.tag(delivery, &tag.name);
-                let action = match from {
-                    None => "set",
-                    Some(_) if from == to => "keep",
-                    Some(_) => "move",
-                };
-                TagPreview { reference: delivery.repository.tag(&tag.name).to_string(), kind: tag.kind, from, to, action }
-            })
-        });
+        let tags = tag_previews(&release.destinations, &self.survey, to);
         VariantPreview {
             variant: release.variant.to_string(),
             platform: release.platform,
@@ -242,6 +234,21 @@ impl Release {
     }
 }
 
+/// Where tags point, and where they will.
+pub(super) fn tag_previews(destinations: &[Delivery], survey: &Survey, to: Option<Digest>) -> impl Iterator<Item = TagPreview> {
+    destinations.iter().flat_map(move |delivery| {
+        delivery.tags.iter().map(move |tag| {
+            let from = survey.tag(delivery, &tag.name);
+            let action = match from {
+                None => "set",
+                Some(_) if from == to => "keep",
+                Some(_) => "move",
+            };
+            TagPreview { reference: delivery.repository.tag(&tag.name).to_string(), kind: tag.kind, from, to, action }
+        })
+    })
+}
+
 /// What a dry run shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Preview {
@@ -249,6 +256,9 @@ pub struct Preview {
     pub schema: u32,
     /// Every variant.
     pub variants: Vec<VariantPreview>,
+    /// Indexes of these images that are published already, and promoted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<IndexPreview>,
     /// What goes to each destination.
     pub transfers: Vec<Transfer>,
     /// What is attached to each image before its tags are set.
@@ -276,6 +286,13 @@ pub struct VariantPreview {
     pub digest: Option<Digest>,
     /// Its tags, in every destination.
     pub tags: Vec<TagPreview>,
+}
+
+impl Preview {
+    fn tags(&self) -> impl Iterator<Item = &TagPreview> {
+        let of_indexes = self.indexes.iter().flat_map(|index| &index.tags);
+        self.variants.iter().flat_map(|variant| &variant.tags).chain(of_indexes)
+    }
 }
 
 /// A tag in a dry run.
@@ -334,6 +351,9 @@ impl fmt::Display for Preview {
             };
             writeln!(f, "{} ({})  {digest}, {why}", variant.variant, variant.platform)?;
         }
+        for index in &self.indexes {
+            writeln!(f, "{} (all platforms)  {}", index.variant, index.digest)?;
+        }
         writeln!(f)?;
         for transfer in &self.transfers {
             let mut text = format!("{} blobs to send ({} bytes), {} are there", transfer.send, transfer.bytes, transfer.there);
@@ -353,7 +373,7 @@ impl fmt::Display for Preview {
         }
         for (kind, words) in [(TagKind::Immutable, "immutable tags"), (TagKind::Moving, "then moving tags")] {
             writeln!(f, "{words}")?;
-            for tag in self.variants.iter().flat_map(|variant| &variant.tags).filter(|tag| tag.kind == kind) {
+            for tag in self.tags().filter(|tag| tag.kind == kind) {
                 let to = tag.to.map_or_else(|| "digest known once compressed".to_owned(), |to| to.short(12));
                 let way = match tag.from {
                     None => format!("new, {to}"),

@@ -1,7 +1,10 @@
 //! `verify` and `promote`, with the real binary and without an engine.
 
+use serde_json::json;
+use xtask::oci::Digest;
+
 use crate::support::family::TinyFamily;
-use crate::support::registry::LocalRegistry;
+use crate::support::registry::{LocalRegistry, run};
 use crate::support::xtask::{Ran, ran};
 
 /// The engine is nowhere.
@@ -65,6 +68,50 @@ fn a_release_is_verified_rolled_back_and_brought_forward() {
         .ends(8)
         .says(&["`aws-web` is a tag of the variant `aws-web`, and the image is `aws`"]);
     without_engine(&family, &with(&to, &["verify", "--variant", "aws", "--tag", "aws", "--tag", "aws-coder"])).ends(0);
+}
+
+/// The tags that people know are those of an index; what a rollback names by mistake is the image of one platform.
+#[test]
+fn with_several_platforms_an_index_is_promoted_and_verified() {
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    let family = TinyFamily::new();
+    let other = LocalRegistry::start(None);
+    let (own, foreign) = if cfg!(target_arch = "aarch64") { ("arm64", "amd64") } else { ("amd64", "arm64") };
+    let both = format!("platforms = [\"linux/{own}\", \"linux/{foreign}\"]");
+    family.replace("variants.toml", &format!("platforms = [\"linux/{own}\"]"), &both);
+    family.commit();
+    family.build(&["--variant", "azure"]).ends(0);
+    family.run(&["push", "--variant", "azure"]).ends(0);
+    let tags = family.registry.tags();
+    let image = tags.iter().find(|tag| tag.starts_with("azure-") && tag.ends_with(own)).expect("the image's tag");
+
+    let far = format!("far={}", other.repository());
+    let to_far = ["--from", "near", "--destination", far.as_str()];
+    without_engine(&family, &with(&to_far, &["promote", image])).ends(8).says(&[
+        &format!("`{image}` is the image for linux/{own} alone: `azure` is a tag of all platforms (linux/"),
+        "point to an index",
+    ]);
+    without_engine(&family, &with(&to_far, &["promote", image, "--tag", image])).ends(0);
+    assert!(!other.tags().contains(&"azure".to_owned()), "{:?}", other.tags());
+
+    // Of an older release, when there was one platform.
+    let raw = ["inspect", "--raw", "--tls-verify=false"];
+    let raw = run("skopeo", &[&raw[..], &[&format!("docker://{}", family.registry.repository().tag(image))]].concat());
+    let member = json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": Digest::of(&raw), "size": raw.len(),
+        "platform": { "architecture": own, "os": "linux" },
+    });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [member] });
+    let index = family.registry.put_manifest(INDEX, &index, Some("azure-2026.11.01-1234567"));
+    let promote = with(&to_far, &["promote", "azure-2026.11.01-1234567"]);
+    let shown = without_engine(&family, &with(&["--dry-run"], &promote)).ends(0);
+    assert!(shown.stdout.contains(&format!("azure (all platforms)  {index}")), "{}", shown.stdout);
+    let done = without_engine(&family, &with(&["--format", "json"], &promote)).ends(0).json();
+    assert_eq!((&done["indexes"][0]["digest"], &done["indexes"][0]["tags"][0]["state"]), (&json!(index), &json!("set")));
+    let verify = ["verify", "--variant", "azure", "--tag", "azure", "--destination", far.as_str()];
+    let verified = without_engine(&family, &verify).ends(10);
+    let lacks = format!(":azure` has no image for linux/{foreign}");
+    assert!(verified.stdout.contains("1 difference:") && verified.stdout.contains(&lacks), "{}", verified.stdout);
 }
 
 #[test]

@@ -4,15 +4,15 @@ use std::fs;
 use std::sync::Arc;
 
 use xtask::failure::Exit;
-use xtask::oci::{Digest, Repository, media_type};
+use xtask::oci::{Digest, Platform, Repository, media_type};
 use xtask::publish::{
-    Artifact, Attaching, AttachmentState, Circumstances, Located, Means, PublishError, Published, Registries, Release,
-    ReleasePlan, TagState, Tree, VariantRelease, execute,
+    Artifact, Attaching, AttachmentState, Circumstances, GivenIndex, Identified, IndexRelease, Located, Means, PublishError,
+    Published, PublishedIndex, Registries, Release, ReleasePlan, TagState, Tree, VariantRelease, execute,
 };
 use xtask::registry::{Blob, BlobSource};
 use xtask::store::Compression;
 
-use crate::made::Made;
+use crate::made::{Made, MadeIndex};
 use crate::support::{LocalRegistry, Trigger};
 use crate::{Machine, delivery, hasty_to, runtime, states};
 
@@ -35,24 +35,44 @@ impl World {
     }
 
     async fn decide(&self, reference: &str, tags: &[&str]) -> Result<Release, PublishError> {
+        Ok(self.decide_both(reference, tags).await?.0)
+    }
+
+    /// The images, and the index if it is one.
+    async fn decide_both(&self, reference: &str, tags: &[&str]) -> Result<(Release, Option<GivenIndex>), PublishError> {
         let located = Located::find(reference, &self.among(), &self.clients).await?;
-        let identified = located.identify(&"epic".parse().expect("a name"))?;
-        let to = self.among().into_iter().map(|(name, repository)| delivery(&name, repository, tags));
-        let release = VariantRelease {
-            variant: identified.variant,
-            platform: identified.platform,
-            input: identified.input,
+        let Identified { variant, images } = located.identify(&"epic".parse().expect("a name"))?;
+        let to = |tags: &[&str]| -> Vec<_> {
+            self.among().into_iter().map(|(name, repository)| delivery(&name, repository, tags)).collect()
+        };
+        let release = |(platform, input): &(Platform, Digest)| VariantRelease {
+            variant: variant.clone(),
+            platform: *platform,
+            input: *input,
             built: None,
             config_digest: None,
             ancestors: Vec::new(),
-            destinations: to.collect(),
+            destinations: if located.index.is_some() { to(&[]) } else { to(tags) },
         };
-        let plan = ReleasePlan::new(vec![release], Circumstances { tree: Tree::Clean, allow_dirty: false }).expect("a plan");
-        Release::given(plan, located, &self.clients, self.machine.ledger().view(), None).await
+        let circumstances = Circumstances { tree: Tree::Clean, allow_dirty: false };
+        let plan = ReleasePlan::new(images.iter().map(release).collect(), circumstances).expect("a plan");
+        let index = match located.index.clone() {
+            Some(manifest) => {
+                let platforms = images.iter().map(|(platform, _)| *platform).collect();
+                let index = IndexRelease { variant: variant.clone(), platforms, destinations: to(tags) };
+                Some(GivenIndex::decide(index, manifest, &self.clients, &self.machine.ledger()).await?)
+            }
+            None => None,
+        };
+        Ok((Release::given(plan, located, &self.clients, self.machine.ledger().view(), None).await?, index))
     }
 
     async fn promote(&self, reference: &str, tags: &[&str]) -> Result<Published, PublishError> {
-        let release = self.decide(reference, tags).await?;
+        Ok(self.promote_both(reference, tags).await?.0)
+    }
+
+    async fn promote_both(&self, reference: &str, tags: &[&str]) -> Result<(Published, Vec<PublishedIndex>), PublishError> {
+        let (release, index) = self.decide_both(reference, tags).await?;
         let (blobs, mut ledger, events) = (self.machine.blobs(), self.machine.ledger(), Trigger::never().events());
         let means = Means {
             registries: &self.clients,
@@ -63,7 +83,12 @@ impl World {
             verdict: None,
         };
         let export = async |_: &[String]| Err::<tokio::io::Empty, _>(std::io::Error::other("nothing is exported"));
-        execute(&release, &means, &mut ledger, export).await
+        let published = execute(&release, &means, &mut ledger, export).await?;
+        let indexes = match index {
+            Some(index) => index.carry_out(&self.clients, &mut ledger, &events).await?,
+            None => Vec::new(),
+        };
+        Ok((published, indexes))
     }
 
     fn digests(&self, tag: &str) -> [Option<Digest>; 2] {
@@ -148,6 +173,52 @@ fn what_cannot_be_promoted() {
         let error = world.promote(&other.digest.to_string(), &["moves aws"]).await.expect_err("it is down");
         assert_eq!(error.exit(), Exit::PublishUntagged, "{error}");
         assert_eq!(world.registries[0].skopeo("aws", None), Some(one.digest));
+    });
+}
+
+/// With several platforms a release is an index: its images are brought along before any tag points to it.
+#[test]
+fn an_index_is_promoted_with_its_images() {
+    runtime(async {
+        let world = World::new();
+        let (old, new) = (MadeIndex::new("aws", &["base", "old", "entry"]), MadeIndex::new("aws", &["base", "new", "entry"]));
+        let [a, b] = world.registries.each_ref().map(|registry| &world.clients[&registry.repository()]);
+        old.put(a, &["aws-1"]).await;
+        new.put(a, &["aws-2", "aws"]).await;
+        new.put(b, &["aws-2", "aws"]).await;
+        // What one of its images has lost is brought back, too.
+        fs::remove_file(world.registries[1].blob(new.members[1].layer(1))).expect("removed");
+        let at = async |tag: &str| [a.digest(tag).await.expect("asked"), b.digest(tag).await.expect("asked")];
+
+        let (images, index) = world.decide_both("aws-1", &["once aws-1", "moves aws"]).await.expect("decided");
+        let index = index.expect("an index").preview();
+        assert_eq!(index.platforms, [Platform::LinuxAmd64, Platform::LinuxArm64]);
+        let actions: Vec<_> = index.tags.iter().map(|tag| (tag.action, tag.from)).collect();
+        assert_eq!(actions, [("keep", Some(old.digest)), ("move", Some(new.digest)), ("set", None), ("move", Some(new.digest))]);
+        assert!(images.preview().variants.iter().all(|image| image.tags.is_empty()));
+        assert_eq!(at("aws").await, [Some(new.digest); 2], "a preview moves nothing");
+
+        let (back, indexes) = world.promote_both("aws-1", &["once aws-1", "moves aws"]).await.expect("promoted");
+        assert_eq!((back.images.len(), indexes[0].digest), (2, Some(old.digest)));
+        assert_eq!([at("aws").await, at("aws-1").await], [[Some(old.digest); 2]; 2]);
+        for member in &old.members {
+            assert!(b.digest(&member.digest.to_string()).await.expect("asked").is_some());
+            assert!(world.registries[1].blob(member.layer(1)).exists());
+        }
+        world.promote_both(&new.digest.to_string(), &["moves aws"]).await.expect("promoted by digest");
+        assert_eq!(at("aws").await, [Some(new.digest); 2]);
+        assert!(world.registries[1].blob(new.members[1].layer(1)).exists());
+
+        let error = world.promote_both("aws-2", &["once aws-1", "moves aws"]).await.expect_err("it is taken");
+        assert_eq!(error.exit(), Exit::Refused, "{error}");
+        // An image that is nowhere any more: nothing is moved.
+        for registry in &world.registries {
+            let gone = format!("../../revisions/sha256/{}", old.members[0].digest.hex());
+            fs::remove_dir_all(registry.tag_folder("aws").join(gone)).expect("removed");
+        }
+        let error = world.promote_both("aws-1", &["moves aws"]).await.expect_err("an image of it is gone");
+        assert_eq!(error.exit(), Exit::Missing, "{error}");
+        assert_eq!(at("aws").await, [Some(new.digest); 2]);
     });
 }
 
