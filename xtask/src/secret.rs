@@ -64,4 +64,24 @@ mod tests {
     fn a_secret_does_not_print() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(…)");
     }
+
+    #[test]
+    fn what_a_child_does_not_get() {
+        let mut command = tokio::process::Command::new("true");
+        withhold(&mut command);
+        let gone: Vec<_> = command.as_std().get_envs().filter_map(|(name, value)| value.is_none().then_some(name)).collect();
+        for (name, withheld) in [
+            ("DOCKER_AUTH_CONFIG", true),
+            ("AWS_SECRET_ACCESS_KEY", true),
+            ("AZURE_CLIENT_SECRET", true),
+            ("ARM_CLIENT_SECRET", true),
+            ("GITHUB_TOKEN", true),
+            ("GH_ENTERPRISE_TOKEN", true),
+            ("GITHUB_ENTERPRISE_TOKEN", true),
+            ("AWS_PROFILE", false),
+            ("HTTPS_PROXY", false),
+        ] {
+            assert_eq!(gone.iter().any(|gone| *gone == name), withheld, "{name}");
+        }
+    }
 }
