@@ -80,8 +80,11 @@ fn a_runner_whose_folder_is_read_only_works_in_a_copy() {
 #[test]
 fn what_a_job_left_in_the_place_of_the_configuration_goes() {
     let (setup, github) = with_pat();
-    let left = "cd /opt/actions-runner; install -d -o 1001 .credentials .credentials/x; mkfifo .runner; ln -s / .runner_migrated";
-    let container = setup.before(left).start().healthy();
+    let left = "cd /opt/actions-runner; install -d -o 1001 .credentials .credentials/x; mkfifo .runner; ln -s / .runner_migrated
+                chmod 500 .credentials";
+    // And it may have closed its work folder to itself.
+    let work = "install -d -m 500 -o 1001 /run/work";
+    let container = setup.before(left).before(work).set("GITHUB_RUNNER_WORKDIR", "/run/work").start().healthy();
     online(&container, &github, &["fixed"]);
     leaves(container, &github);
 }
