@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use super::summary::Pushed;
 use crate::diff::Difference;
 use crate::family::Name;
 use crate::oci::Digest;
 use crate::output::{self, diff::code};
-use crate::publish::{Choice, Item, Published, PublishedImage, Release, TagKind, TagState, View};
+use crate::publish::{Choice, Item, Published, PublishedImage, PublishedIndex, Release, TagKind, TagState, View};
 
 /// An image of a release, whose digest is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,17 @@ pub(super) fn candidates(release: &Release, ledger: &View) -> Vec<Candidate> {
         Some(Candidate { variant: wanted.variant.clone(), digest, built, names: names.collect() })
     };
     release.items.iter().filter_map(one).collect()
+}
+
+/// The index of a variant of several platforms; none as long as one of them is missing.
+pub(super) fn of_index(index: &PublishedIndex) -> Option<Candidate> {
+    let once = || index.tags.iter().filter(|tag| tag.kind == TagKind::Immutable);
+    Some(Candidate {
+        variant: index.variant.clone(),
+        digest: index.digest?,
+        built: once().any(|tag| tag.state != TagState::AlreadyThere),
+        names: once().map(|tag| tag.reference.clone()).collect(),
+    })
 }
 
 /// What is to be attested.
@@ -69,8 +81,14 @@ pub(super) fn all_was_there(published: &Published) -> bool {
 }
 
 /// How to pull it, and what changed.
-pub(super) fn release(family: &Name, published: &Published, changes: &BTreeMap<Name, Difference>) -> String {
+pub(super) fn release(family: &Name, pushed: &Pushed, changes: &BTreeMap<Name, Difference>) -> String {
+    let published = &pushed.published;
     let mut text = format!("## {}\n\n| variant | digest | pull |\n| --- | --- | --- |\n", code(family.as_str()));
+    for index in pushed.indexes.iter().filter_map(of_index) {
+        let (variant, tags) = (code(index.variant.as_str()), index.names.iter().map(|name| code(name)));
+        let tags: Vec<String> = tags.collect();
+        let _ = writeln!(text, "| {variant} | {} | {} |", code(&index.digest.to_string()), tags.join("<br>"));
+    }
     for image in &published.images {
         let tags = image.destinations.values().filter_map(|tags| {
             let once = tags.iter().find(|tag| tag.kind == TagKind::Immutable).or(tags.first())?;
@@ -162,6 +180,28 @@ mod tests {
     }
 
     #[test]
+    fn an_index_is_attested_by_whoever_has_made_it_of_all_platforms() {
+        let index = |digest, state| {
+            let tag = |reference: &str, kind| PublishedTag { state, ..tag(reference, kind) };
+            let tags = vec![tag("ghcr.io/epic:aws", TagKind::Moving), tag("ghcr.io/epic:aws-1", TagKind::Immutable)];
+            PublishedIndex { variant: "aws".parse().expect("a name"), digest, missing: Vec::new(), tags }
+        };
+        let digest = Digest::of("an index");
+        let lines = |index: &PublishedIndex| subjects(&of_index(index).into_iter().collect::<Vec<_>>(), "").text;
+        assert_eq!(lines(&index(Some(digest), TagState::Set)), format!("{}  ghcr.io/epic:aws-1\n", digest.hex()));
+        assert_eq!(lines(&index(Some(digest), TagState::AlreadyThere)), "");
+        assert_eq!(lines(&index(None, TagState::Set)), "", "a platform is missing");
+        let pushed = Pushed {
+            schema: 1,
+            seconds: 1.0,
+            published: published(Vec::new()),
+            indexes: vec![index(Some(digest), TagState::Set)],
+        };
+        let notes = release(&"epic".parse().expect("a name"), &pushed, &BTreeMap::new());
+        assert!(notes.ends_with(&format!("| `aws` | `{digest}` | `ghcr.io/epic:aws-1` |\n")), "{notes}");
+    }
+
+    #[test]
     fn notes_are_those_of_whoever_has_published_it() {
         let mut images = vec![both("aws", None), both("azure", None)];
         assert!(!all_was_there(&published(images.clone())));
@@ -188,7 +228,8 @@ mod tests {
             both("azure-web", Some("an older one")),
             both("gcp", Some("gcp")),
         ];
-        let text = release(&"ansible-epic".parse().expect("a name"), &published(images), &changes);
+        let pushed = Pushed { schema: 1, seconds: 1.0, published: published(images), indexes: Vec::new() };
+        let text = release(&"ansible-epic".parse().expect("a name"), &pushed, &changes);
         let (head, sections) = text.split_once("\n### `aws`\n\n").expect("a section of the first");
         let row = |variant: &str| {
             let digest = Digest::of(variant);
@@ -221,7 +262,8 @@ Published by an earlier run, whose notes say what changed.
 
     #[test]
     fn a_release_of_nothing_is_a_table_of_nothing() {
-        let text = release(&"ansible-epic".parse().expect("a name"), &published(Vec::new()), &BTreeMap::new());
+        let nothing = Pushed { schema: 1, seconds: 1.0, published: published(Vec::new()), indexes: Vec::new() };
+        let text = release(&"ansible-epic".parse().expect("a name"), &nothing, &BTreeMap::new());
         assert_eq!(text, "## `ansible-epic`\n\n| variant | digest | pull |\n| --- | --- | --- |\n");
     }
 }

@@ -21,7 +21,7 @@ use crate::family::Name;
 use crate::oci::Digest;
 use crate::output;
 use crate::plan::{self, Plan, Schedule};
-use crate::publish::{Choice, IndexRelease, PublishError, Release, ReleasePlan};
+use crate::publish::{Choice, IndexRelease, PublishError, PublishedIndex, Release, ReleasePlan};
 use crate::smoke::Report;
 
 /// What passed longer ago is tried again: there may be updates for it by now.
@@ -120,7 +120,8 @@ async fn publish(session: &Session, args: &Publish) -> Result<(), Failure> {
     let pushing = Instant::now();
     let pushed = interrupt.or(delivering.carry_out(&release, &indexes)).await;
     // Whatever came of it: another attempt takes what is published as it is.
-    let written = ask.write_subjects(&delivering, &release);
+    let indexes = pushed.iter().flatten().flat_map(|pushed| &pushed.indexes);
+    let written = ask.write_subjects(&delivering, &release, indexes);
     let pushed = pushed.ok_or_else(interrupted)?.map_err(|error| failed(error, &delivering))?;
     written?;
     times.push = pushing.elapsed().as_secs_f64();
@@ -197,11 +198,18 @@ impl Asking<'_> {
     }
 
     /// Writes the file of what is to be attested; without such images there is none.
-    fn write_subjects(&self, delivering: &Delivering<'_>, release: &Release) -> Result<(), Failure> {
+    fn write_subjects<'i>(
+        &self,
+        delivering: &Delivering<'_>,
+        release: &Release,
+        indexes: impl Iterator<Item = &'i PublishedIndex>,
+    ) -> Result<(), Failure> {
         let Some(file) = &self.args.subjects else { return Ok(()) };
         // What cannot be read names nothing.
         let earlier = std::fs::read_to_string(file).unwrap_or_default();
-        let subjects = notes::subjects(&notes::candidates(release, delivering.ledger()), &earlier);
+        let mut candidates = notes::candidates(release, delivering.ledger());
+        candidates.extend(indexes.filter_map(notes::of_index));
+        let subjects = notes::subjects(&candidates, &earlier);
         for variant in &subjects.others {
             let text = format!("`{variant}` was not built by this run, so it is not among what is to be attested");
             self.session.console.events().emit(Event::Note { text });
@@ -224,7 +232,7 @@ impl Asking<'_> {
             return Ok(());
         }
         let changes = self.session.interruptible(async { Ok(delivering.changes(pushed).await) }).await?;
-        edge::write_beside(file, notes::release(&self.plan.family, &pushed.published, &changes).as_bytes())
+        edge::write_beside(file, notes::release(&self.plan.family, pushed, &changes).as_bytes())
     }
 
     /// What is published already and has to be tried here.
