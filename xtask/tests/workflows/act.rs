@@ -78,7 +78,7 @@ impl Fork {
         run("tar", &["-xOf", &self.artifacts().join(format!("{id}.tar")).display().to_string(), &format!("./{file}")])
     }
 
-    /// Every file that git knows or would take, as it is now.
+    /// Every file that git knows or would take, as it is now and as old as it is: what cargo has compiled of it is compiled.
     fn copy(&self) {
         let listed = Command::new("git").arg("-C").arg(root()).args(["ls-files", "-z", "-co", "--exclude-standard"]).output();
         let listed = String::from_utf8(listed.expect("git runs").stdout).expect("text");
@@ -87,7 +87,9 @@ impl Fork {
             // What was removed and not committed is known all the same.
             if from.is_file() {
                 fs::create_dir_all(to.parent().expect("a folder")).expect("made");
-                fs::copy(from, to).expect("copied");
+                fs::copy(&from, &to).expect("copied");
+                let modified = fs::metadata(from).and_then(|file| file.modified()).expect("a time");
+                fs::File::options().append(true).open(to).and_then(|file| file.set_modified(modified)).expect("set");
             }
         }
     }
