@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::support::family::TinyFamily;
 use crate::support::front::{Front, Say, error};
 use crate::support::registry::{LocalRegistry, run};
-use crate::support::xtask::ran;
+use crate::support::xtask::{Ran, ran};
 
 fn to(name: &str, address: &str) -> String {
     format!("{name}={address}/team/image")
@@ -59,15 +59,28 @@ fn a_dry_run_shows_all_of_it_and_does_nothing() {
 fn one_variant_that_fails_holds_back_all_and_push_refuses_it_too() {
     let family = TinyFamily::new();
     let summary = family.places().join("summary.md");
-    let mut command = family.planning(&["publish", "--variant", "azure", "--variant", "aws"]);
+    let both = ["--variant", "azure", "--variant", "aws", "--format", "json"];
+    let mut command = family.planning(&[&["publish"], &both[..]].concat());
     command.env("GITHUB_STEP_SUMMARY", &summary);
     // busybox is no entrypoint.
-    ran(command).ends(5).says(&["smoke failed: `", "nothing was published"]);
+    let failed = ran(command).ends(5).says(&["smoke failed: `", "nothing was published"]);
     assert_eq!(family.registry.all_tags(), Vec::<String>::new());
     let told = fs::read_to_string(&summary).expect("the summary");
     assert!(told.starts_with("### publish failed") && told.contains("smoke failed: \\`"), "{told}");
     family.run(&["push", "--variant", "azure"]).ends(8).says(&["failed smoke at 20", "cargo xtask smoke --again"]);
     assert_eq!(family.registry.all_tags(), Vec::<String>::new());
+
+    // Had they passed: what is published is what was built and exported to be tried, once for all, both together.
+    for tag in ["azure", "aws"] {
+        remember(&family.places().join("state"), tag, &family.config_digest(tag));
+    }
+    let published = family.run(&[&["push"], &both[..]].concat()).ends(0);
+    assert_eq!(family.registry.tags().len(), 6, "two variants and an alias, moving and not");
+    let done = |ran: &Ran, what: &str| {
+        let ended = ran.events_of("step-finished").into_iter().filter(|event| event["outcome"] == "done");
+        ended.filter(|event| event["step"].as_str().is_some_and(|step| step.ends_with(what))).count()
+    };
+    assert_eq!([&failed, &published].map(|ran| (done(ran, " finished"), done(ran, "export"))), [(2, 1), (0, 0)]);
 }
 
 #[test]
@@ -105,9 +118,9 @@ fn what_is_published_is_not_built_again() {
 }
 
 /// What `smoke` writes of an image that passed.
-fn remember(state: &Path, config: &str) {
+fn remember(state: &Path, variant: &str, config: &str) {
     let record = serde_json::json!({
-        "schema": 1, "variant": "azure", "image": "azure", "config-digest": config, "checks": config, "outcome": "passed",
+        "schema": 1, "variant": variant, "image": variant, "config-digest": config, "checks": config, "outcome": "passed",
         "at": "2026-11-20T00:00:00Z", "results": [], "seconds": 1.0,
     });
     fs::create_dir_all(state.join("gantry/smoke")).expect("a folder");
@@ -132,7 +145,7 @@ fn what_push_has_published_untried_is_tried_first() {
     publish(&["--untried"]).ends(8).says(&["failed smoke at 20"]);
     assert_eq!(family.registry.tags(), published);
     // Where a record says that it passed, however long ago, nothing is tried.
-    remember(&family.places().join("state"), &family.config_digest("azure"));
+    remember(&family.places().join("state"), "azure", &family.config_digest("azure"));
     let json = publish(&["--format", "json"]).ends(0).json();
     assert_eq!((&json["images"][0]["because"], &json["smoke"]), (&"adopted".into(), &serde_json::Value::Null));
 }

@@ -15,5 +15,6 @@ pub mod page;
 pub mod referrers;
 pub mod registry;
 pub mod secure;
+pub mod shown;
 pub mod vendors;
 pub mod xtask;

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::browser::Browser;
+use super::shown::shown;
 
 /// Text that is hard to read, as `contrast: text`; nothing where there is none. (WCAG 2.2, 1.4.3: 4.5 to 1.)
 const HARD_TO_READ: &str = r#"(() => {
@@ -120,9 +121,7 @@ fn figures(browser: &mut Browser, report: &Value) {
         let tiles: u64 = tiles.as_array().expect("numbers").iter().filter_map(Value::as_u64).sum();
         assert_eq!(tiles, bytes.iter().filter_map(|bytes| bytes.as_u64()).sum::<u64>(), "all of it is drawn");
     }
-    let steps = list(&report["build"]["run"], "steps");
-    let begun: Vec<&Value> = steps.iter().map(|step| &step["begin"]).filter(|begin| !begin.is_null()).collect();
-    assert_eq!(numbers(".timeline tbody tr", "data-begin").as_array().map(Vec::len), Some(begun.len()), "the timeline");
+    shown(browser, report);
 }
 
 /// Text can be taken from the page, of tables and of drawings.
