@@ -69,6 +69,8 @@ fn name(variable: &Variable) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::{groups, text};
     use crate::settings::VARIABLES;
 
@@ -99,6 +101,21 @@ mod tests {
             }
         }
         table
+    }
+
+    #[test]
+    fn the_documents_exit_codes_are_those_of_the_help() {
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/container.md");
+        let document = std::fs::read_to_string(document).expect("a document");
+        let (_, table) = document.split_once("| code | meaning |\n").expect("a table");
+        let rows = table.lines().take_while(|line| line.starts_with('|'));
+        let told: BTreeSet<u32> = rows.filter_map(|row| row.split('|').nth(1)?.trim().parse().ok()).collect();
+        let text = text();
+        let (_, codes) = text.split_once("Exit codes:").expect("the codes");
+        // `128+n` is about all that come from signals.
+        let numbers = codes.replace("128+n", "");
+        let numbers = numbers.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
+        assert_eq!(told, numbers.collect());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use serde_json::Value;
+use xtask::bump;
 use xtask::cli::Cli;
 
 /// A document, by its path below the repository.
@@ -225,6 +227,54 @@ fn task_definitions_and_templates_use_variables_that_there_are() {
         }
     }
     assert!(seen > 8, "{seen}");
+}
+
+/// The number of the account in `variants.toml`'s repository in ECR.
+fn account() -> String {
+    let table = fs::read_to_string(root().join("variants.toml")).expect("a table");
+    let (before, _) = table.split_once(".dkr.ecr.").expect("a repository in ECR");
+    before.rsplit('"').next().expect("an account").to_owned()
+}
+
+#[test]
+fn every_json_block_is_json_and_policies_are_about_this_repository() {
+    let mut policies = 0;
+    for document in documents() {
+        for block in document.blocks().iter().filter(|block| block.language == "json") {
+            let place = format!("{}:\n{}", document.path.display(), block.text);
+            let value: Value = serde_json::from_str(&block.text).unwrap_or_else(|error| panic!("{place}: {error}"));
+            let Some(statements) = value["Statement"].as_array() else { continue };
+            assert_eq!(value["Version"], "2012-10-17", "{place}");
+            for statement in statements {
+                policies += 1;
+                assert!(statement["Effect"] == "Allow" && statement["Action"].is_array(), "{place}");
+                let trusts = statement["Principal"]["Federated"].as_str().unwrap_or_default();
+                let provider = format!("arn:aws:iam::{}:oidc-provider/token.actions.githubusercontent.com", account());
+                assert_eq!(trusts, provider, "{place}");
+                // The environment is that of the jobs that take the role.
+                let subject = &statement["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"];
+                let subject = subject.as_str().expect("who may take the role");
+                let environment = subject.strip_prefix("repo:sapphire-health/ansible-epic:environment:").expect("an environment");
+                for file in [".github/workflows/release.yml", ".github/workflows/promote.yml"] {
+                    let workflow = fs::read_to_string(root().join(file)).expect("a workflow");
+                    assert!(workflow.contains(&format!("    environment: {environment}\n")), "{file}: {environment}");
+                }
+            }
+        }
+    }
+    assert!(policies > 0);
+}
+
+#[test]
+fn the_table_of_what_bump_moves_names_all_of_it() {
+    let documents = documents();
+    let updating = documents.iter().find(|document| document.path.ends_with("docs/updating.md")).expect("a document");
+    let (_, table) = updating.text.split_once("| name | what moves |").expect("a table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|')).filter_map(|line| line.split('|').nth(1));
+    let told: BTreeSet<&str> = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let table: toml::Table = fs::read_to_string(root().join("variants.toml")).expect("a table").parse().expect("TOML");
+    let pins = table["pins"].as_table().expect("pins").keys().map(String::as_str);
+    assert_eq!(told, pins.chain([bump::BASE, bump::BUILD_DATE, bump::PYTHON]).collect());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What the workflows are made of: permissions, pins, and lines that hold no logic.
 
+use std::collections::BTreeMap;
+
 use clap::Parser as _;
 use serde_json::{Map, Value};
 use xtask::cli::Cli;
@@ -134,6 +136,64 @@ fn nothing_is_permitted_that_a_job_does_not_say() {
         assert_eq!(secrets.len(), usize::from(file == "bump.yml"), "{file}: the App's key is the only secret");
         assert!(!text.contains("cache@") && !text.contains("cache: "), "{file} restores a cache");
     }
+}
+
+/// The rows of the table in docs/releasing.md that begins so, as cells.
+fn table(begin: &str) -> Vec<Vec<String>> {
+    let document = std::fs::read_to_string(super::root().join("docs/releasing.md")).expect("a document");
+    let (_, rows) = document.split_once(begin).unwrap_or_else(|| panic!("{begin}"));
+    let rows = rows.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// What stands between backticks.
+fn names(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_documents_tables_are_those_of_the_workflows() {
+    let workflows = workflows();
+    let files: Vec<String> = workflows.iter().map(|(file, ..)| file.trim_end_matches(".yml").to_owned()).collect();
+    let mut told: Vec<String> = table("| workflow | when |").iter().flat_map(|row| names(&row[0])).collect();
+    told.sort();
+    assert_eq!(told, files);
+
+    // `release`: publish; `ci`: all; `compile` of the others.
+    let mut told = BTreeMap::new();
+    for row in table("| job | permissions |") {
+        let first = names(&row[0]).remove(0);
+        for (file, _, workflow) in &workflows {
+            let file = file.trim_end_matches(".yml");
+            for job in jobs(workflow).keys() {
+                let is = match row[0].split_once("`: ") {
+                    Some((_, "all")) => first == file,
+                    Some((_, name)) => first == file && name == job,
+                    None => file != "ci" && first == *job,
+                };
+                if is {
+                    let row = (names(&row[1]), names(&row[2]));
+                    assert!(told.insert(format!("{file}: {job}"), row).is_none(), "{file}: {job} is told twice");
+                }
+            }
+        }
+    }
+    let mut real = BTreeMap::new();
+    for (file, _, workflow) in &workflows {
+        for (name, job) in jobs(workflow) {
+            let permissions = job["permissions"].as_object().expect("permissions").iter();
+            let permissions = permissions.map(|(what, leave)| format!("{what}: {}", leave.as_str().unwrap_or_default()));
+            let environment: Vec<String> = job["environment"].as_str().map(str::to_owned).into_iter().collect();
+            real.insert(format!("{}: {name}", file.trim_end_matches(".yml")), (sorted(permissions.collect()), environment));
+        }
+    }
+    let told: BTreeMap<_, _> = told.into_iter().map(|(job, (leave, environment))| (job, (sorted(leave), environment))).collect();
+    assert_eq!(told, real);
+}
+
+fn sorted(mut list: Vec<String>) -> Vec<String> {
+    list.sort();
+    list
 }
 
 #[test]
