@@ -1,12 +1,14 @@
 //! What the workflows do.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::json;
 
-use super::act::Fork;
+use super::act::{FAMILY, Fork};
 use super::root;
 use super::support::github::{Github, REPOSITORY, TOKEN};
+use super::support::registry::run;
 use super::support::vendors::Vendors;
 
 /// Leaves the fork one variant: what is tried is the way through the jobs.
@@ -97,6 +99,18 @@ fn continuous_integration_builds_what_changed() {
     let event = json!({ "pull_request": { "base": { "sha": base }, "number": 1 }, "number": 1 });
     let unchanged = fork.act("pull_request", &event, "ci.yml", Some("build")).succeeds();
     assert_eq!(unchanged.log.matches("no variant differs").count(), 2, "{}", unchanged.log);
+
+    // Another image of one variant alone: of all others it has the layers, not the label.
+    fork.replace("variants.toml", "Ansible with the AWS CLI", "Ansible, changed, with the AWS CLI");
+    fork.commit();
+    let changed = fork.act("pull_request", &event, "ci.yml", Some("build")).succeeds();
+    assert!(!changed.log.contains("no variant differs"), "{}", changed.log);
+    let labels = "{{index .Config.Labels \"org.opencontainers.image.revision\"}} {{index .Config.Labels \"org.opencontainers.image.description\"}}";
+    let built = run("docker", &["image", "inspect", "--format", labels, &format!("{FAMILY}:aws-offline")]);
+    let commit = fork.git(&["rev-parse", "HEAD"]);
+    assert_eq!(built, format!("{commit} Ansible, changed, with the AWS CLI and collections"), "{}", changed.log);
+    let tags = run("docker", &["images", "--format", "{{.Tag}}", FAMILY]);
+    assert_eq!(BTreeSet::from_iter(tags.lines()), BTreeSet::from(["aws-offline", "aws-coder-offline"]), "{}", changed.log);
 }
 
 /// Moves the runner by hand: what is newer comes from a double of GitHub, and the pull request goes to another one.
