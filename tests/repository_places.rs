@@ -89,24 +89,42 @@ fn a_volume_of_its_own_is_filled_in_place() {
 
 #[test]
 fn what_came_into_a_volume_while_it_was_cloned_is_not_overwritten() {
-    let setup = setup(URL).before("mkdir /home/ansible/project; mount -t tmpfs tmpfs /home/ansible/project");
-    let repositories = repositories(&setup, None);
-    let reached = Arc::new(Barrier::new(2));
-    let at_server = reached.clone();
-    let _server = Server::start(setup.network().listen(7000), move |request| {
-        if request.path.contains("git-upload-pack") && request.method == "POST" && request.text().contains("want") {
-            at_server.wait();
-            at_server.wait();
-        }
-        repositories.answer(request)
-    });
+    // Whoever works there; and another container on the same volume, which has no `.git` before it has all files.
+    for (other, left) in [("", "one\n"), ("mkdir .gantry-partial-other;", ".gantry-partial-other\none\n")] {
+        let setup = setup(URL).before("mkdir /home/ansible/project; mount -t tmpfs tmpfs /home/ansible/project");
+        let repositories = repositories(&setup, None);
+        let reached = Arc::new(Barrier::new(2));
+        let at_server = reached.clone();
+        let _server = Server::start(setup.network().listen(7000), move |request| {
+            if request.path.contains("git-upload-pack") && request.method == "POST" && request.text().contains("want") {
+                at_server.wait();
+                at_server.wait();
+            }
+            repositories.answer(request)
+        });
+        let container = setup.start();
+        reached.wait();
+        container.sh(&format!("cd /home/ansible/project; {other} echo work > one"));
+        reached.wait();
+        container.logged("is not cloned: somebody else has put `one` into `/home/ansible/project` meanwhile");
+        assert_eq!(container.sh("cd /home/ansible/project; cat one; ls -A"), format!("work\n{left}"));
+    }
+}
+
+#[test]
+fn a_check_out_into_a_volume_that_failed_is_tried_again_over_its_own_files() {
+    // A filter that fetches, as LFS does, and cannot when it comes to the last file.
+    let filter = "mkdir /home/ansible/project; mount -t tmpfs tmpfs /home/ansible/project\n\
+                  printf '#!/bin/sh\\n[ \"$1\" = two ] && mkdir /tmp/failed && exit 1\\nexec cat\\n' > /home/ansible/filter\n\
+                  chmod 755 /home/ansible/filter; echo '* filter=fetches' > /home/ansible/attributes\n\
+                  printf '[core]\\nattributesFile = ~/attributes\\n[filter \"fetches\"]\\nrequired\\nsmudge = ~/filter %%f\\nclean = cat\\n' \
+                  > /home/ansible/.gitconfig; chown -R 1000:1000 /home/ansible";
+    let setup = setup(URL).before(filter);
+    let _server = serve(&setup, repositories(&setup, None));
     let container = setup.start();
-    reached.wait();
-    // Another container on the same volume, and whoever works there.
-    container.sh("cd /home/ansible/project; mkdir .git .gantry-partial-other; echo work > one");
-    reached.wait();
-    container.logged("is not cloned: somebody else has put something into `/home/ansible/project` meanwhile");
-    assert_eq!(container.sh("cd /home/ansible/project; cat one; ls -A"), "work\n.gantry-partial-other\n.git\none\n");
+    container.logged(CLONED);
+    assert!(container.log().contains("cannot be cloned now"), "{}", container.log());
+    assert_eq!(git(&container, "-C project status --short --branch"), "## main...origin/main\n");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::settings::{Repository, Settings, Sources};
 use crate::worker::Runtime;
 use explain::Verdict;
 use git::{Failed, Git};
-use place::{Place, State};
+use place::{Names, Place, State};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,7 +71,12 @@ impl Clone<'_> {
             // It may be there to say whether this is a place to clone into.
             ended.map_err(|problem| Some(format!("nothing is cloned: {problem}")))?;
         }
-        if self.state()? == State::There {
+        let state = self.account.act(|| self.place.look()).map_err(|failure| Some(failure.problems.concat()))?;
+        if let State::Free(names) = state {
+            self.make_room()?;
+            self.until_there(runtime, names)?;
+            self.remark(runtime);
+        } else {
             runtime.report.info(format!("`{folder}` is there already: nothing is cloned"));
             if self.place.in_place() {
                 // It would lie among the files of the clone. What cannot be removed is in nobody's way.
@@ -79,10 +84,6 @@ impl Clone<'_> {
             }
             // Nobody has to wait for what follows.
             runtime.report.ready();
-        } else {
-            self.make_room()?;
-            self.until_there(runtime)?;
-            self.remark(runtime);
         }
         if let Some(script) = &self.wanted.after {
             let ended = self.script(runtime, "ANSIBLE_REPO_POST_CLONE", script, &self.place.folder)?;
@@ -90,10 +91,6 @@ impl Clone<'_> {
         }
         runtime.report.doing(format!("is in {folder}"));
         Ok(())
-    }
-
-    fn state(&self) -> Result<State, Early> {
-        self.account.act(|| self.place.look()).map_err(|failure| Some(failure.problems.concat()))
     }
 
     /// The folder above it, as the user; and no partial clones of starts that were killed.
@@ -104,14 +101,14 @@ impl Clone<'_> {
         self.account.act(|| self.place.clean()).map_err(|failure| Some(failure.problems.concat()))
     }
 
-    /// Tries until the repository is there, or cannot be had.
-    fn until_there(&self, runtime: &mut Runtime) -> Result<(), Early> {
+    /// Tries until the repository is there, or cannot be had. What is `known` to be in its place may be overwritten.
+    fn until_there(&self, runtime: &mut Runtime, mut known: Names) -> Result<(), Early> {
         let (url, folder) = (&self.wanted.url, self.place.folder.display());
         runtime.report.info(format!("clones `{url}` into `{folder}`"));
         runtime.report.doing(format!("clones {url}"));
         let mut pauses = PAUSES.into_iter();
         loop {
-            let failed = match self.once(runtime) {
+            let failed = match self.once(runtime, &mut known) {
                 Ok(()) => {
                     runtime.report.info(format!("`{url}` is in `{folder}`"));
                     return Ok(());
@@ -136,8 +133,9 @@ impl Clone<'_> {
         }
     }
 
-    /// One try, which leaves nothing half done where people look.
-    fn once(&self, runtime: &mut Runtime) -> Result<(), Failed> {
+    /// One try, which leaves nothing half done where people look. Of a check-out in place that fails the files stay,
+    /// and are `known` to the next try.
+    fn once(&self, runtime: &mut Runtime, known: &mut Names) -> Result<(), Failed> {
         let act = |work: &dyn Fn() -> Result<(), Failure>| {
             self.account.act(work).map_err(|failure| Failed::Other(failure.problems.concat()))
         };
@@ -147,8 +145,13 @@ impl Clone<'_> {
             let token = git.token();
             act(&|| place::is_clean(&self.place.partial, token))?;
             // Another container may share the volume, and a clone takes a while.
-            act(&|| self.place.still_free())?;
-            git.check_out(runtime, &self.place.git_folder(), &self.place.work_tree())?;
+            act(&|| self.place.still_free(known))?;
+            let out = git.check_out(runtime, &self.place.git_folder(), &self.place.work_tree());
+            if out.is_err() {
+                // Where they cannot be listed, the next try is refused.
+                known.extend(self.account.act(|| self.place.names()).unwrap_or_default());
+            }
+            out?;
             act(&|| self.place.finish())
         });
         if cloned.is_err() {

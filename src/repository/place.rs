@@ -5,6 +5,8 @@
 
 use crate::failure::{Failure, SYSTEM};
 use crate::settings::Secret;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -28,11 +30,14 @@ pub(super) struct Place {
     mounted: bool,
 }
 
+/// What lies in a folder, apart from partial clones and what a volume has by itself.
+pub(super) type Names = BTreeSet<OsString>;
+
 /// What is in a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// Nothing, or what a start that was killed has left.
-    Free,
+    /// Nothing, or these names, which a start that was killed has left: they may be overwritten.
+    Free(Names),
     /// Something: a clone, or what somebody else put there.
     There,
 }
@@ -62,32 +67,46 @@ impl Place {
     /// # Errors
     /// It cannot be looked at.
     pub(super) fn look(&self) -> Result<State, Failure> {
+        let (names, begun) = self.list()?;
+        // It gets its name last: what else was begun here, perhaps by another container, is none of this clone's.
+        let whole = names.iter().any(|name| name == ".git");
+        Ok(if names.is_empty() || (begun && !whole) { State::Free(names) } else { State::There })
+    }
+
+    /// What lies in the folder.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub(super) fn names(&self) -> Result<Names, Failure> {
+        self.list().map(|(names, _)| names)
+    }
+
+    /// What lies in the folder, and whether a clone was begun right there.
+    fn list(&self) -> Result<(Names, bool), Failure> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::Free),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Names::new(), false)),
             Err(error) if error.kind() == ErrorKind::NotADirectory => {
                 return Err(Failure::system(format!("`{}`", self.folder.display()), "is there, and is no folder"));
             }
             Err(error) => return Err(Failure::system(format!("`{}`", self.folder.display()), error)),
         };
-        let names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        // It gets its name last: what else was begun here, perhaps by another container, is none of this clone's.
-        let whole = names.iter().any(|name| name == ".git");
-        let begun = self.mounted && !whole && names.iter().any(|name| name.starts_with(MARK));
-        let something = names.iter().any(|name| name != OF_VOLUMES);
-        Ok(if something && !begun { State::There } else { State::Free })
+        let names = entries.flatten().map(|entry| entry.file_name()).filter(|name| name != OF_VOLUMES);
+        let partial = |name: &OsString| self.mounted && name.to_string_lossy().starts_with(MARK);
+        let (partial, names): (Names, Names) = names.partition(partial);
+        Ok((names, !partial.is_empty()))
     }
 
-    /// Whether nothing has come since [`Self::look`]: files are put over whatever is there.
+    /// Whether nothing has come to what was `known`: files are put over whatever is there.
     ///
     /// # Errors
     /// Something has, or it cannot be looked at.
-    pub(super) fn still_free(&self) -> Result<(), Failure> {
-        match self.look()? {
-            State::Free => Ok(()),
-            State::There => {
-                let folder = self.folder.display();
-                Err(Failure::new(SYSTEM, format!("somebody else has put something into `{folder}` meanwhile")))
+    pub(super) fn still_free(&self, known: &Names) -> Result<(), Failure> {
+        match self.names()?.difference(known).next() {
+            None => Ok(()),
+            Some(new) => {
+                let (new, folder) = (new.display(), self.folder.display());
+                Err(Failure::new(SYSTEM, format!("somebody else has put `{new}` into `{folder}` meanwhile")))
             }
         }
     }
@@ -169,7 +188,7 @@ fn reveals(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Place, State, reveals};
+    use super::{Names, Place, State, reveals};
     use proptest::prelude::*;
     use std::fs;
     use std::path::Path;
@@ -187,20 +206,24 @@ mod tests {
         }
     }
 
+    fn names(names: &[&str]) -> Names {
+        names.iter().map(Into::into).collect()
+    }
+
     #[test]
     fn what_was_begun_is_told_from_what_is_there() {
         let root = std::env::temp_dir().join(format!("entrypoint-place-{}", std::process::id()));
         let folder = root.join("r");
         let beside = Place::with(folder.clone(), false, "one");
         assert_eq!(beside.partial, root.join(".r.gantry-partial-one"));
-        assert_eq!(beside.look().unwrap(), State::Free);
+        assert_eq!(beside.look().unwrap(), State::Free(names(&[])));
         fs::create_dir_all(folder.join("lost+found")).unwrap();
-        assert_eq!(beside.look().unwrap(), State::Free);
+        assert_eq!(beside.look().unwrap(), State::Free(names(&[])));
         let mounted = Place::with(folder.clone(), true, "one");
         fs::write(folder.join("README"), "").unwrap();
         assert_eq!((beside.look().unwrap(), mounted.look().unwrap()), (State::There, State::There));
         fs::create_dir_all(mounted.git_folder()).unwrap();
-        assert_eq!(mounted.look().unwrap(), State::Free);
+        assert_eq!(mounted.look().unwrap(), State::Free(names(&["README"])));
         mounted.finish().unwrap();
         assert_eq!(mounted.look().unwrap(), State::There);
         assert!(folder.join(".git").is_dir() && !mounted.partial.exists());
@@ -215,6 +238,32 @@ mod tests {
         beside.clean().unwrap();
         let left = |name: &str| Path::new(&root).join(name).exists();
         assert!(!left(".r.gantry-partial-one") && left(".r.gantry-partial-two") && left(".rr.gantry-partial-one"));
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn what_came_meanwhile_is_told_from_what_was_there() {
+        let root = std::env::temp_dir().join(format!("entrypoint-meanwhile-{}", std::process::id()));
+        // mounted, what was known, what is there now, what came
+        type Case<'a> = (bool, &'a [&'a str], &'a [&'a str], Option<&'a str>);
+        let table: [Case; 9] = [
+            (true, &[], &[], None),
+            (true, &[], &[".gantry-partial-one", ".gantry-partial-two", "lost+found"], None),
+            (true, &["left", "other"], &[".gantry-partial-one", "left"], None),
+            (true, &[], &[".gantry-partial-one", "new"], Some("new")),
+            (true, &["left"], &[".gantry-partial-one", "left", "new"], Some("new")),
+            (true, &["left"], &[".gantry-partial-one", ".gantry-partial-two", ".git", "left"], Some(".git")),
+            (false, &[], &["lost+found"], None),
+            (false, &[], &["new"], Some("new")),
+            (false, &[], &[".gantry-partial-one"], Some(".gantry-partial-one")),
+        ];
+        for (index, (mounted, known, now, came)) in table.into_iter().enumerate() {
+            let folder = root.join(index.to_string());
+            now.iter().for_each(|name| fs::create_dir_all(folder.join(name)).unwrap());
+            let refused = Place::with(folder.clone(), mounted, "one").still_free(&names(known)).err();
+            let expected = came.map(|new| format!("somebody else has put `{new}` into `{}` meanwhile", folder.display()));
+            assert_eq!(refused.map(|failure| failure.problems.concat()), expected, "{known:?} {now:?}");
+        }
         fs::remove_dir_all(&root).unwrap();
     }
 
