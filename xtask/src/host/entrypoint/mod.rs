@@ -83,8 +83,10 @@ pub async fn build(
 
 /// Variables by which the caller's settings, or those of the cargo that runs us, would change what is compiled.
 fn changes_the_result(variable: &str) -> bool {
-    const EXACTLY: [&str; 8] = [
+    const EXACTLY: [&str; 9] = [
         "RUSTFLAGS",
+        // Crates that look for what a compiler can do find a nightly one.
+        "RUSTC_BOOTSTRAP",
         "CARGO_BUILD_RUSTFLAGS",
         "CARGO_BUILD_TARGET",
         "CARGO_BUILD_TARGET_DIR",
@@ -162,4 +164,24 @@ async fn read(program: &Path, args: &[&str], root: &Path) -> Result<String, Host
         return Err(missing(format!("`{name} {}` fails: {output}", args.join(" "))));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::changes_the_result;
+
+    #[test]
+    fn what_the_compiler_is_not_told() {
+        for (variable, changes) in [
+            ("RUSTFLAGS", true),
+            ("RUSTC_BOOTSTRAP", true),
+            ("CARGO_PROFILE_IMAGE_LTO", true),
+            ("CARGO_PKG_NAME", true),
+            ("CARGO_HOME", false),
+            ("RUSTUP_TOOLCHAIN", false),
+            ("HTTPS_PROXY", false),
+        ] {
+            assert_eq!(changes_the_result(variable), changes, "{variable}");
+        }
+    }
 }
