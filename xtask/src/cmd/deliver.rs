@@ -142,9 +142,7 @@ impl<'a> Delivering<'a> {
         };
         let release = Release::decide(wanted, &deciding).await?;
         let mut refusals = publish::torn(&release, |child| self.parent(child), &self.registries).await?;
-        if !self.how.back {
-            refusals.extend(self.behind(&release).await);
-        }
+        refusals.extend(self.behind(publish::later(&release)).await);
         if refusals.is_empty() { Ok(release) } else { Err(PublishError::Refused { refusals }) }
     }
 
@@ -157,9 +155,9 @@ impl<'a> Delivering<'a> {
     }
 
     /// Tags that are at a later commit: a run of an old release that is repeated must not take them back unseen.
-    async fn behind(&self, release: &Release) -> Vec<Refusal> {
+    async fn behind(&self, tags: Vec<(String, String)>) -> Vec<Refusal> {
         let mut refusals = Vec::new();
-        for (tag, revision) in publish::later(release) {
+        for (tag, revision) in tags.into_iter().filter(|_| !self.how.back) {
             let is_here = self.prepared.facts.revision.as_ref().is_some_and(|here| here.commit == revision);
             if !is_here && git::is_later(&self.session.root, &revision).await {
                 refusals.push(Refusal::Behind { tag, revision });
@@ -170,6 +168,14 @@ impl<'a> Delivering<'a> {
 
     /// Publishes what is decided.
     pub(super) async fn carry_out(&mut self, release: &Release, indexes: &[IndexRelease]) -> Result<Pushed, PublishError> {
+        let refusals = self.behind(publish::later_indexes(indexes, &self.registries).await?).await;
+        if !refusals.is_empty() {
+            return Err(PublishError::Refused { refusals });
+        }
+        for apart in publish::apart(release, |child| self.parent(child)) {
+            let text = format!("{apart}: the latter was published before and stays, so that `verify` will tell a difference");
+            self.events.emit(Event::Warning { text });
+        }
         let Self { registries, blobs, events, engine, ledger, places, .. } = self;
         let compression = self.prepared.family.compression;
         let attaching = self.describing.as_ref().map_or(Attaching::Nothing, |describing| Attaching::Sboms(describing));

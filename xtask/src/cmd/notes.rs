@@ -8,7 +8,7 @@ use crate::diff::Difference;
 use crate::family::Name;
 use crate::oci::Digest;
 use crate::output::{self, diff::code};
-use crate::publish::{Choice, Item, Published, PublishedImage, PublishedIndex, Release, TagKind, TagState, View};
+use crate::publish::{Choice, Item, PublishedImage, PublishedIndex, PublishedTag, Release, TagKind, TagState, View};
 
 /// An image of a release, whose digest is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,8 @@ pub(super) fn of_index(index: &PublishedIndex) -> Option<Candidate> {
     Some(Candidate {
         variant: index.variant.clone(),
         digest: index.digest?,
-        built: once().any(|tag| tag.state != TagState::AlreadyThere),
+        // The tags that are set once come first: whoever set only one that moves may be another attempt of the same run.
+        built: index.tags.iter().any(|tag| tag.state != TagState::AlreadyThere),
         names: once().map(|tag| tag.reference.clone()).collect(),
     })
 }
@@ -72,32 +73,34 @@ pub(super) fn subjects(candidates: &[Candidate], earlier: &str) -> Subjects {
     subjects
 }
 
-/// Whether this run has published nothing, since an earlier one has published all of it.
-pub(super) fn all_was_there(published: &Published) -> bool {
-    published.images.iter().all(|image| {
-        let mut tags = image.destinations.values().flatten();
-        tags.all(|tag| tag.state == TagState::AlreadyThere)
-    })
+/// Whether release notes that are there are those of all that is published now: an earlier attempt has written them, which knew
+/// what tags pointed to before.
+pub(super) fn are_of(notes: &str, pushed: &Pushed) -> bool {
+    let built = pushed.published.images.iter().any(|image| image.choice == Choice::Built);
+    !built && rows(pushed).iter().all(|row| notes.contains(row.as_str()))
+}
+
+/// The lines of the table: every image, and every index, with the tags that are set once.
+fn rows(pushed: &Pushed) -> Vec<String> {
+    let row = |variant: &Name, digest: &Digest, names: Vec<&String>| {
+        let names: Vec<String> = names.into_iter().map(|name| code(name)).collect();
+        format!("| {} | {} | {} |\n", code(variant.as_str()), code(&digest.to_string()), names.join("<br>"))
+    };
+    let images = pushed.published.images.iter().map(|image| {
+        let once = |tags: &'_ Vec<PublishedTag>| tags.iter().find(|tag| tag.kind == TagKind::Immutable).or(tags.first()).cloned();
+        let tags: Vec<PublishedTag> = image.destinations.values().filter_map(once).collect();
+        row(&image.variant, &image.digest, tags.iter().map(|tag| &tag.reference).collect())
+    });
+    let indexes = pushed.indexes.iter().filter_map(of_index);
+    let indexes = indexes.map(|index| row(&index.variant, &index.digest, index.names.iter().collect()));
+    images.chain(indexes).collect()
 }
 
 /// How to pull it, and what changed.
 pub(super) fn release(family: &Name, pushed: &Pushed, changes: &BTreeMap<Name, Difference>) -> String {
     let published = &pushed.published;
     let mut text = format!("## {}\n\n| variant | digest | pull |\n| --- | --- | --- |\n", code(family.as_str()));
-    for index in pushed.indexes.iter().filter_map(of_index) {
-        let (variant, tags) = (code(index.variant.as_str()), index.names.iter().map(|name| code(name)));
-        let tags: Vec<String> = tags.collect();
-        let _ = writeln!(text, "| {variant} | {} | {} |", code(&index.digest.to_string()), tags.join("<br>"));
-    }
-    for image in &published.images {
-        let tags = image.destinations.values().filter_map(|tags| {
-            let once = tags.iter().find(|tag| tag.kind == TagKind::Immutable).or(tags.first())?;
-            Some(code(&once.reference))
-        });
-        let tags: Vec<String> = tags.collect();
-        let _ =
-            writeln!(text, "| {} | {} | {} |", code(image.variant.as_str()), code(&image.digest.to_string()), tags.join("<br>"));
-    }
+    text.extend(rows(pushed));
     for image in &published.images {
         let _ = writeln!(text, "\n### {}\n", code(image.variant.as_str()));
         text += &match changes.get(&image.variant) {
@@ -112,7 +115,7 @@ fn without_difference(image: &PublishedImage) -> &'static str {
     match image.before {
         None => "Published for the first time.",
         Some(_) if matches!(image.choice, Choice::Unchanged { .. }) => "Unchanged.",
-        Some(before) if before.digest == image.digest => "Published by an earlier run, whose notes say what changed.",
+        Some(before) if before.digest == image.digest => "Published by an earlier run.",
         Some(_) => "What changed could not be read.",
     }
 }
@@ -123,7 +126,7 @@ mod tests {
     use crate::contents::PackageKind;
     use crate::diff::{compare, made};
     use crate::oci::Platform;
-    use crate::publish::{Before, PublishedTag};
+    use crate::publish::{Before, Published};
 
     fn tag(reference: &str, kind: TagKind) -> PublishedTag {
         PublishedTag { reference: reference.to_owned(), kind, state: TagState::Set }
@@ -202,15 +205,23 @@ mod tests {
     }
 
     #[test]
-    fn notes_are_those_of_whoever_has_published_it() {
-        let mut images = vec![both("aws", None), both("azure", None)];
-        assert!(!all_was_there(&published(images.clone())));
-        for image in &mut images {
-            image.destinations.values_mut().flatten().for_each(|tag| tag.state = TagState::AlreadyThere);
+    fn notes_are_those_of_the_attempt_that_has_published_it() {
+        let pushed = |images| Pushed { schema: 1, seconds: 1.0, published: published(images), indexes: Vec::new() };
+        let there = |variant: &str| PublishedImage {
+            choice: Choice::Adopted { tag: String::new(), digest: Digest::of(variant) },
+            ..both(variant, Some(variant))
+        };
+        let family = "epic".parse().expect("a name");
+        let notes = release(&family, &pushed(vec![both("aws", None), both("azure", None)]), &BTreeMap::new());
+        for (images, are) in [
+            (vec![there("aws"), there("azure")], true),
+            (vec![there("azure")], true),
+            (vec![there("aws"), both("azure", Some("azure"))], false),
+            (vec![there("aws"), there("azure"), there("aws-web")], false),
+        ] {
+            let names: Vec<_> = images.iter().map(|image| (image.variant.clone(), image.choice.clone())).collect();
+            assert_eq!(are_of(&notes, &pushed(images)), are, "{names:?}");
         }
-        assert!(all_was_there(&published(images.clone())));
-        images[1].destinations.values_mut().flatten().for_each(|tag| tag.state = TagState::Set);
-        assert!(!all_was_there(&published(images)));
     }
 
     #[test]
@@ -255,7 +266,7 @@ What changed could not be read.
 
 ### `gcp`
 
-Published by an earlier run, whose notes say what changed.
+Published by an earlier run.
 ";
         assert_eq!(others, expected);
     }

@@ -228,7 +228,7 @@ impl Asking<'_> {
     /// Writes the release notes; those of an earlier attempt, which has published all of it, say more.
     async fn write_notes(&self, delivering: &Delivering<'_>, pushed: &Pushed) -> Result<(), Failure> {
         let Some(file) = &self.args.notes else { return Ok(()) };
-        if file.exists() && notes::all_was_there(&pushed.published) {
+        if std::fs::read_to_string(file).is_ok_and(|earlier| notes::are_of(&earlier, pushed)) {
             return Ok(());
         }
         let changes = self.session.interruptible(async { Ok(delivering.changes(pushed).await) }).await?;

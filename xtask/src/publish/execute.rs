@@ -104,7 +104,7 @@ where
     tagging::check(&targets, &journal).await?;
     let lacking = attach::check(release, &attached, means).await;
     if !lacking.is_empty() {
-        return Err(journal.error(lacking, Vec::new()));
+        return Err(journal.error(None, lacking, Vec::new()));
     }
     Ok(published(release, &images, &attached, &sent, journal))
 }

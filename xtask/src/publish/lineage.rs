@@ -4,14 +4,15 @@
 use std::collections::BTreeSet;
 
 use super::decide::Choice;
-use super::image::Head;
+use super::image::{Head, Image};
+use super::index::IndexRelease;
 use super::plan::TagKind;
 use super::release::{Item, Release};
 use super::survey;
 use super::verify::unfinished;
 use super::{Failed, PublishError, Refusal, Registries};
 use crate::family::Name;
-use crate::oci::Digest;
+use crate::oci::{Digest, Platform};
 use crate::plan;
 use crate::registry::{Registry, RegistryError};
 
@@ -44,7 +45,7 @@ pub async fn torn(
         }
         for to in &child.destinations {
             let (Some(registry), Some(tag)) = (registries.get(&to.repository), parent.moving.first()) else { continue };
-            match layers(registry, tag, &parent.pins).await {
+            match layers(registry, tag, child.platform, &parent.pins).await {
                 Ok(Some(layers)) if !built.diff_ids.starts_with(&layers) => {
                     let (variant, tag) = (child.variant.clone(), to.repository.tag(tag).to_string());
                     refusals.push(Refusal::Torn { variant, parent: parent.variant.clone(), tag });
@@ -57,13 +58,64 @@ pub async fn torn(
     if failures.is_empty() { Ok(refusals) } else { Err(PublishError::Untagged { failures }) }
 }
 
-/// The layers below those that finish the image behind `tag`; none where there is no such image.
-async fn layers(registry: &Registry, tag: &str, pins: &BTreeSet<Name>) -> Result<Option<Vec<Digest>>, RegistryError> {
+/// Children that are published anew and stand on another build of their parent than the one that this release's immutable tag is at:
+/// a run before this one, on another machine, has set that and got no further. Nothing can move it, and the child is whole.
+pub fn apart(release: &Release, parent: impl Fn(&Name) -> Option<Parent>) -> Vec<Refusal> {
+    let one = |child: &Item| {
+        let (built, parent) = (child.release.built.as_ref()?, parent(&child.release.variant)?);
+        let is_it = |item: &&Item| item.release.variant == parent.variant && item.release.platform == child.release.platform;
+        let item = release.items.iter().find(is_it).filter(|_| child.choice == Choice::Built)?;
+        let (Choice::Adopted { tag, .. }, Some(image)) = (&item.choice, &item.image) else { return None };
+        let differs = !built.diff_ids.starts_with(unfinished(image, &parent.pins));
+        differs.then(|| Refusal::Torn { variant: child.release.variant.clone(), parent: parent.variant, tag: tag.clone() })
+    };
+    release.items.iter().filter_map(one).collect()
+}
+
+/// The layers below those that finish the image for `platform` behind `tag`; none where there is no such image.
+async fn layers(
+    registry: &Registry,
+    tag: &str,
+    platform: Platform,
+    pins: &BTreeSet<Name>,
+) -> Result<Option<Vec<Digest>>, RegistryError> {
     let Some(manifest) = registry.manifest(tag).await? else { return Ok(None) };
-    let head = Head::read(&manifest.bytes);
-    let Some(config) = head.as_ref().and_then(Head::config) else { return Ok(None) };
-    let image = survey::image(registry, manifest.bytes.clone(), config).await?;
-    Ok(image.map(|image| unfinished(&image, pins).to_vec()))
+    let members = Head::read(&manifest.bytes).map(|head| head.members().to_vec()).unwrap_or_default();
+    let mut manifests = vec![manifest.bytes];
+    for member in members {
+        manifests.extend(registry.manifest(&member.digest.to_string()).await?.map(|manifest| manifest.bytes));
+    }
+    for manifest in manifests {
+        let head = Head::read(&manifest);
+        let Some(config) = head.as_ref().and_then(Head::config) else { continue };
+        let image = survey::image(registry, manifest.clone(), config).await?;
+        let is_for = |image: &Image| image.labels.get(plan::PLATFORM).is_none_or(|label| *label == platform.to_string());
+        if let Some(image) = image.filter(is_for) {
+            return Ok(Some(unfinished(&image, pins).to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+/// The same as [`later`] for tags of all platforms. Reads only.
+///
+/// # Errors
+/// A destination cannot be asked.
+pub async fn later_indexes(indexes: &[IndexRelease], registries: &Registries) -> Result<Vec<(String, String)>, PublishError> {
+    let mut found = Vec::new();
+    for to in indexes.iter().flat_map(|index| &index.destinations) {
+        let Some(registry) = registries.get(&to.repository) else { continue };
+        for tag in to.tags.iter().filter(|tag| tag.kind == TagKind::Moving) {
+            let failed = |error| PublishError::Untagged { failures: vec![Failed { destination: to.destination.clone(), error }] };
+            let Some(manifest) = registry.manifest(&tag.name).await.map_err(failed)? else { continue };
+            found.extend(revision(&manifest.bytes).map(|revision| (to.repository.tag(&tag.name).to_string(), revision)));
+        }
+    }
+    Ok(found)
+}
+
+fn revision(manifest: &[u8]) -> Option<String> {
+    Head::read(manifest)?.annotations()?.get(plan::REVISION).cloned()
 }
 
 /// The commits that moving tags are at and would be taken from: the tag in full, and the commit.
@@ -76,8 +128,7 @@ pub fn later(release: &Release) -> Vec<(String, String)> {
         if item.image.as_ref().is_some_and(|image| image.manifest.digest == now) {
             return None;
         }
-        let head = Head::read(&release.survey.found.get(&now)?.manifest)?;
-        Some((to.repository.tag(&tag.name).to_string(), head.annotations()?.get(plan::REVISION)?.clone()))
+        Some((to.repository.tag(&tag.name).to_string(), revision(&release.survey.found.get(&now)?.manifest)?))
     });
     found.collect()
 }

@@ -33,7 +33,7 @@ pub use execute::{Means, Registries, Verdict, connect, connect_to, execute};
 pub use image::{Descriptor, Image};
 pub use index::{GivenIndex, IndexPreview, IndexRelease, PublishedIndex, complete, member_tag};
 pub use ledger::{AttachmentLine, ImageLine, Ledger, LedgerError, Remembered, State, TagLine, View};
-pub use lineage::{Parent, later, torn};
+pub use lineage::{Parent, apart, later, later_indexes, torn};
 pub use plan::{Built, Circumstances, Delivery, Origin, ReleasePlan, Tag, TagKind, Tree, VariantRelease};
 pub use promote::{Held, Identified, Located};
 pub use published::{Before, Published, PublishedImage, Sent};

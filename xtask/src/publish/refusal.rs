@@ -221,7 +221,8 @@ impl Refusal {
             }
             Self::Torn { variant, parent, .. } => {
                 return format!(
-                    "publish both: `--variant {parent},{variant}`; or build on what is published: `--parent published`"
+                    "build it on what is published: `--variant {variant} --parent published`; or publish both, at a new commit if \
+                     `{parent}` is published of this one: `--variant {parent},{variant}`"
                 );
             }
             Self::Overtaken { .. } => "let the other publisher finish, then run the same command again",

@@ -1,7 +1,7 @@
 //! Tags: compared again just before they are written, and read again at the end. They are written one after the other, in
 //! the same order by every publisher: of two at once, the first conflict stops the one that comes second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use futures_util::{StreamExt, stream};
@@ -95,8 +95,8 @@ pub(super) struct Journal<'a> {
     ledger: &'a mut Ledger,
     events: &'a Events,
     tags: BTreeMap<String, (PublishedTag, Digest)>,
-    /// How many tags are wanted.
-    wanted: usize,
+    /// Variants of which an immutable tag was there: only a run of this very release sets them.
+    begun: BTreeSet<Name>,
     /// Whether a write got no answer: the tag may be set.
     unsure: bool,
     /// The first immutable tag that this run has set. As long as it stays, nobody else is ahead with the same tags.
@@ -112,8 +112,7 @@ impl<'a> Journal<'a> {
         for (target, tag) in tags(targets) {
             ledger.tag(target.line(tag, State::Pending))?;
         }
-        let wanted = tags(targets).count();
-        Ok(Self { ledger, events, tags: BTreeMap::new(), wanted, unsure: false, first: None })
+        Ok(Self { ledger, events, tags: BTreeMap::new(), begun: BTreeSet::new(), unsure: false, first: None })
     }
 
     pub(super) fn into_tags(self) -> BTreeMap<String, PublishedTag> {
@@ -139,14 +138,13 @@ impl<'a> Journal<'a> {
         Ok(Some(Refusal::Overtaken { tag: target.delivery.repository.tag(tag).to_string(), found }))
     }
 
-    /// The error for what failed, by what is set: by this run, or by one before it, which may have been on a machine that is lost.
-    pub(super) fn error(&self, failures: Vec<Failed>, refusals: Vec<Refusal>) -> PublishError {
+    /// The error for what failed, by what is set: by this run, or of the variant `of` by one before it, which may have been on a
+    /// machine that is lost.
+    pub(super) fn error(&self, of: Option<&Name>, failures: Vec<Failed>, refusals: Vec<Refusal>) -> PublishError {
         let in_full = |(tag, digest): &(PublishedTag, Digest)| format!("{}@{digest}", tag.reference);
         let by_this = self.tags.values().filter(|(tag, _)| tag.state != TagState::AlreadyThere);
         let mut tags: Vec<_> = by_this.map(in_full).collect();
-        // Only a run of this very release sets immutable tags of it.
-        let begun = self.tags.values().any(|(tag, _)| tag.kind == TagKind::Immutable && tag.state == TagState::AlreadyThere);
-        if tags.is_empty() && begun && self.tags.len() < self.wanted {
+        if tags.is_empty() && !failures.is_empty() && of.is_some_and(|variant| self.begun.contains(variant)) {
             tags = self.tags.values().map(in_full).collect();
         }
         match tags.is_empty() && !self.unsure {
@@ -217,6 +215,9 @@ pub(super) async fn set<'a>(
                 journal.note(target, tag, if there { State::AlreadyThere } else { State::Pushed });
                 let published = PublishedTag { reference: reference.clone(), kind, state };
                 journal.tags.insert(reference.clone(), (published, target.subject.manifest.digest));
+                if there && kind == TagKind::Immutable {
+                    journal.begun.insert(target.subject.variant.clone());
+                }
                 if !there && kind == TagKind::Immutable && journal.first.is_none() {
                     journal.first = Some(((*target).clone(), tag.name.clone()));
                 }
@@ -225,12 +226,12 @@ pub(super) async fn set<'a>(
             }
             Outcome::Refused(refusal) => {
                 journal.note(target, tag, State::Failed);
-                journal.error(Vec::new(), vec![refusal])
+                journal.error(Some(target.subject.variant), Vec::new(), vec![refusal])
             }
             Outcome::Failed { error, unsure } => {
                 journal.note(target, tag, State::Failed);
                 journal.unsure |= unsure;
-                journal.error(vec![target.failed(error)], Vec::new())
+                journal.error(Some(target.subject.variant), vec![target.failed(error)], Vec::new())
             }
         };
         events.emit(finished(event::Outcome::Failed, error.to_string()));
@@ -309,7 +310,7 @@ pub(super) async fn check(targets: &[Target<'_>], journal: &Journal<'_>) -> Resu
     }
     // What cannot be looked at is no difference yet: then it matters what this run has set.
     if !failures.iter().any(|failed| matches!(failed.error, RegistryError::ReadBack { .. })) {
-        return Err(journal.error(failures, Vec::new()));
+        return Err(journal.error(None, failures, Vec::new()));
     }
     let tags = journal.tags.values().map(|(tag, digest)| format!("{}@{digest}", tag.reference)).collect();
     Err(PublishError::Partly { tags, failures, refusals: Vec::new() })

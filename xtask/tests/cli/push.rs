@@ -198,3 +198,17 @@ fn a_child_does_not_go_without_the_parent_that_it_stands_on() {
     family.run(&["push", "--variant", "aws,aws-web"]).ends(0);
     family.run(&["push", "--variant", "aws-web"]).ends(0);
 }
+
+/// A lost machine has set the parent's immutable tag and got no further; this one has built the same anew, which has other times.
+#[test]
+fn a_child_goes_with_a_warning_where_its_parent_can_be_published_no_more() {
+    let family = TinyFamily::new();
+    family.build(&["--variant", "aws,aws-web"]).ends(0);
+    family.run(&["push", "--variant", "aws"]).ends(0);
+    let parent = family.registry.skopeo("aws", None);
+    family.build(&["--variant", "aws,aws-web", "--no-cache"]).ends(0);
+    family.run(&["push", "--variant", "aws-web"]).ends(8).says(&["--variant aws-web --parent published"]);
+    family.run(&["push", "--variant", "aws,aws-web"]).ends(0).says(&["warning: `aws-web` is built on another `aws` than"]);
+    assert_eq!(family.registry.skopeo("aws", None), parent);
+    family.run(&["verify", "--variant", "aws-web"]).ends(10).says(&["is not built on"]);
+}
