@@ -111,20 +111,38 @@ fn what_came_into_a_volume_while_it_was_cloned_is_not_overwritten() {
     }
 }
 
+/// A volume for the clone, and a filter that fetches, as LFS does, and cannot where a command succeeds, when it comes to the last file.
+fn filtered(fails: &str) -> String {
+    format!(
+        "mkdir /home/ansible/project; mount -t tmpfs tmpfs /home/ansible/project\n\
+         printf '#!/bin/sh\\n[ \"$1\" = two ] && {fails} && exit 1\\nexec cat\\n' > /home/ansible/filter\n\
+         chmod 755 /home/ansible/filter; echo '* filter=fetches' > /home/ansible/attributes\n\
+         printf '[core]\\nattributesFile = ~/attributes\\n[filter \"fetches\"]\\nrequired\\nsmudge = ~/filter %%f\\nclean = cat\\n' \
+         > /home/ansible/.gitconfig; chown -R 1000:1000 /home/ansible"
+    )
+}
+
 #[test]
 fn a_check_out_into_a_volume_that_failed_is_tried_again_over_its_own_files() {
-    // A filter that fetches, as LFS does, and cannot when it comes to the last file.
-    let filter = "mkdir /home/ansible/project; mount -t tmpfs tmpfs /home/ansible/project\n\
-                  printf '#!/bin/sh\\n[ \"$1\" = two ] && mkdir /tmp/failed && exit 1\\nexec cat\\n' > /home/ansible/filter\n\
-                  chmod 755 /home/ansible/filter; echo '* filter=fetches' > /home/ansible/attributes\n\
-                  printf '[core]\\nattributesFile = ~/attributes\\n[filter \"fetches\"]\\nrequired\\nsmudge = ~/filter %%f\\nclean = cat\\n' \
-                  > /home/ansible/.gitconfig; chown -R 1000:1000 /home/ansible";
-    let setup = setup(URL).before(filter);
+    let setup = setup(URL).before(&filtered("mkdir /tmp/failed"));
     let _server = serve(&setup, repositories(&setup, None));
     let container = setup.start();
     container.logged(CLONED);
     assert!(container.log().contains("cannot be cloned now"), "{}", container.log());
     assert_eq!(git(&container, "-C project status --short --branch"), "## main...origin/main\n");
+}
+
+#[test]
+fn half_a_check_out_in_a_volume_is_not_taken_for_somebodys_files() {
+    let setup = setup(URL).before(&format!("touch /tmp/fails; {}", filtered("[ -e /tmp/fails ]")));
+    let _server = serve(&setup, repositories(&setup, None));
+    let container = setup.start();
+    container.logged("cannot be cloned now");
+    assert_eq!(container.sh("cat /home/ansible/project/one"), "one", "a part of it is there");
+    container.sh("rm /tmp/fails; /mnt/entrypoint restart repository");
+    container.logged(CLONED);
+    assert_eq!(git(&container, "-C project status --short --branch"), "## main...origin/main\n");
+    assert!(!container.sh("ls -A /home/ansible/project").contains("gantry"), "no mark is left");
 }
 
 #[test]

@@ -134,18 +134,21 @@ impl Clone<'_> {
     }
 
     /// One try, which leaves nothing half done where people look. Of a check-out in place that fails the files stay,
-    /// and are `known` to the next try.
+    /// `known` to the next try and marked for the next start.
     fn once(&self, runtime: &mut Runtime, known: &mut Names) -> Result<(), Failed> {
         let act = |work: &dyn Fn() -> Result<(), Failure>| {
             self.account.act(work).map_err(|failure| Failed::Other(failure.problems.concat()))
         };
         let git = Git::new(self.wanted, self.settings, self.sources, self.account)?;
         act(&|| self.place.clean())?;
+        let mut begun = false;
         let cloned = git.fetch(runtime, &self.place.partial).and_then(|()| {
             let token = git.token();
             act(&|| place::is_clean(&self.place.partial, token))?;
             // Another container may share the volume, and a clone takes a while.
             act(&|| self.place.still_free(known))?;
+            act(&|| self.place.begin())?;
+            begun = true;
             let out = git.check_out(runtime, &self.place.git_folder(), &self.place.work_tree());
             if out.is_err() {
                 // Where they cannot be listed, the next try is refused.
@@ -156,7 +159,7 @@ impl Clone<'_> {
         });
         if cloned.is_err() {
             // What happened tells more than what remains.
-            let _ = self.account.act(|| self.place.clean());
+            let _ = self.account.act(|| self.place.clean().and_then(|()| if begun { self.place.begin() } else { Ok(()) }));
         }
         cloned
     }

@@ -15,6 +15,8 @@ use std::time::{Duration, SystemTime};
 
 /// What the names of partial clones hold.
 const MARK: &str = ".gantry-partial-";
+/// A file in a partial clone: its files are being put out, in place.
+const BEGUN: &str = "check-out-begun";
 /// Partial clones of other containers on the same volume that are older than this are of nobody any more.
 const OLD: Duration = Duration::from_secs(24 * 3600);
 /// What a volume may have by itself.
@@ -81,7 +83,7 @@ impl Place {
         self.list().map(|(names, _)| names)
     }
 
-    /// What lies in the folder, and whether a clone was begun right there.
+    /// What lies in the folder, and whether the files of a clone were begun to be put out right there.
     fn list(&self) -> Result<(Names, bool), Failure> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -94,7 +96,20 @@ impl Place {
         let names = entries.flatten().map(|entry| entry.file_name()).filter(|name| name != OF_VOLUMES);
         let partial = |name: &OsString| self.mounted && name.to_string_lossy().starts_with(MARK);
         let (partial, names): (Names, Names) = names.partition(partial);
-        Ok((names, !partial.is_empty()))
+        let begun = partial.iter().any(|name| self.folder.join(name).join(BEGUN).exists());
+        Ok((names, begun))
+    }
+
+    /// Marks, until it is removed or whole, that files are put out in place: what lies there then is a part of the clone.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub(super) fn begin(&self) -> Result<(), Failure> {
+        if !self.mounted {
+            return Ok(());
+        }
+        let made = fs::create_dir_all(&self.partial).and_then(|()| fs::write(self.partial.join(BEGUN), ""));
+        made.map_err(|error| Failure::system(format!("to write to `{}`", self.partial.display()), error))
     }
 
     /// Whether nothing has come to what was `known`: files are put over whatever is there.
@@ -223,12 +238,15 @@ mod tests {
         fs::write(folder.join("README"), "").unwrap();
         assert_eq!((beside.look().unwrap(), mounted.look().unwrap()), (State::There, State::There));
         fs::create_dir_all(mounted.git_folder()).unwrap();
+        assert_eq!(mounted.look().unwrap(), State::There, "it was there before any file of the clone");
+        mounted.begin().unwrap();
         assert_eq!(mounted.look().unwrap(), State::Free(names(&["README"])));
         mounted.finish().unwrap();
         assert_eq!(mounted.look().unwrap(), State::There);
         assert!(folder.join(".git").is_dir() && !mounted.partial.exists());
         // Another container was killed while it cloned here, and this one was quicker than a day.
         fs::create_dir_all(folder.join(".gantry-partial-two/.git")).unwrap();
+        fs::write(folder.join(".gantry-partial-two").join(super::BEGUN), "").unwrap();
         assert_eq!(mounted.look().unwrap(), State::There, "`.git` gets its name last, and people work there");
 
         for other in ["one", "two"] {
