@@ -15,7 +15,7 @@ use crate::failure::{Exit, Failure};
 use crate::family::{Family, Published, closest};
 use crate::oci::{Digest, ImageConfig, Reference, Repository, is_tag};
 use crate::publish::Descriptor;
-use crate::registry::{Registry, RegistryError, Sources};
+use crate::registry::{Member, Registry, RegistryError, Sources};
 use crate::store::Want;
 
 /// A host that cannot exist: what has it in its name is in the engine, if anywhere.
@@ -320,19 +320,6 @@ struct Head {
     layers: Vec<Descriptor>,
     #[serde(default)]
     manifests: Vec<Member>,
-}
-
-#[derive(Deserialize)]
-struct Member {
-    digest: Digest,
-    #[serde(default)]
-    platform: Option<MemberPlatform>,
-}
-
-#[derive(Deserialize)]
-struct MemberPlatform {
-    os: String,
-    architecture: String,
 }
 
 impl Head {

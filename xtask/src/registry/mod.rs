@@ -32,6 +32,7 @@ pub use credentials::{Choice, Credential, CredentialError, Sources};
 pub use download::BlobReader;
 pub use identity::{Asking, Configured, Fixed, Identified, Identity};
 pub use manifests::Found;
+pub(crate) use platforms::Member;
 pub use referrers::{Referrer, fallback_tag};
 pub use trace::trace;
 pub use transport::{Access, Patience};

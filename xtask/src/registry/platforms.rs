@@ -20,18 +20,19 @@ struct Head {
     manifests: Vec<Member>,
 }
 
+/// An image that an index names.
 #[derive(Deserialize)]
-struct Member {
-    digest: Digest,
+pub(crate) struct Member {
+    pub(crate) digest: Digest,
     #[serde(default)]
-    platform: Option<Machine>,
+    pub(crate) platform: Option<Machine>,
 }
 
 /// A platform, in an index or in an image's configuration.
 #[derive(Deserialize)]
-struct Machine {
-    os: String,
-    architecture: String,
+pub(crate) struct Machine {
+    pub(crate) os: String,
+    pub(crate) architecture: String,
 }
 
 impl Registry {
